@@ -1,0 +1,150 @@
+"""How the measurements follow each other: first on a small store, then on a large one."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from proxy.bench.corpus import write_conversations
+from proxy.bench.load import LoadError
+from proxy.bench.overhead import USER, Chats, Samples, measure_cost, measure_gaps, measure_latency
+from proxy.bench.plan import Plan
+from proxy.bench.processes import read_memory_bytes
+from proxy.bench.report import Report, Row, percentile, ratio
+from proxy.bench.servers import POLL_S, find_keeper, import_file, start_proxy, start_upstream
+from proxy.bench.turmoil import measure_journaling, measure_kills, measure_storing
+from proxy.bench.world import World, open_world
+from proxy.errors import MemoryProxyError
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+def run_benchmark(plan: Plan, say: Say, *, config: Path | None = None, parent: Path | None = None) -> Report:
+    """Measures everything, in a temporary folder inside *parent*; *say* hears what is being done.
+
+    Raises:
+        MemoryProxyError: a server did not start, or a chat failed where none may.
+    """
+    with tempfile.TemporaryDirectory(prefix="memory-proxy-bench-", dir=parent) as folder:
+        stages = Stages(plan, say, Path(folder), config)
+        return Report([*stages.measure_small_store(), *stages.measure_large_store()])
+
+
+class Stages:
+    """One run: its two stores, each filled before a server opens it."""
+
+    def __init__(self, plan: Plan, say: Say, folder: Path, config: Path | None) -> None:
+        self._plan = plan
+        self._say = say
+        self._folder = folder
+        self._config = config
+        self._small = Samples()
+        self._others = [f"user-{number}" for number in range(plan.store_size // plan.memories - 1)]
+
+    def measure_small_store(self) -> list[Row]:
+        """Everything for which the remembered user is alone in the store."""
+        return self._measure([USER], self._visit_small)
+
+    def measure_large_store(self) -> list[Row]:
+        """What could depend on how much others have in the store."""
+        return self._measure([USER, *self._others], self._visit_large)
+
+    def _measure(self, users: Sequence[str], visit: Callable[[World], Awaitable[list[Row]]]) -> list[Row]:
+        """Starts the servers on a store in which each of *users* has the plan's memories, and visits them."""
+
+        async def measure() -> list[Row]:
+            async with open_world(upstream.url(), proxy) as world:
+                return await visit(world)
+
+        self._say(f"filling a store with {len(users) * self._plan.memories:,} memories")
+        data_dir = self._folder / str(len(users))
+        fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._config)
+        with start_upstream() as upstream, start_proxy(upstream.url(), data_dir, self._config) as proxy:
+            proxy.url()  # waits here, outside any event loop, until it listens
+            return asyncio.run(measure())
+
+    async def _visit_small(self, world: World) -> list[Row]:
+        plan = self._plan
+        rows = await self._do("starting", measure_start(world, plan))
+        rows += await self._do("relaying and recalling: CPU time", measure_cost(world, plan))
+        rows += await self._do("streaming at a steady pace", measure_gaps(world, plan))
+        self._small, latency = await self._do("recalling: latency", measure_latency(world, plan))
+        rows += latency
+        rows += await self._do("journaling", measure_journaling(world, plan))
+        rows += await self._do("storing while chats go on", measure_storing(world, plan, self._small))
+        return rows + await self._do("killing the keeper", measure_kills(world, plan))
+
+    async def _visit_large(self, world: World) -> list[Row]:
+        await world.wait_ready()
+        visiting = measure_large_store(world, self._plan, self._others, self._small)
+        return await self._do("visiting a large store", visiting)
+
+    async def _do(self, what: str, measuring: Awaitable[T]) -> T:
+        self._say(what)
+        return await measuring
+
+
+def fill_store(data_dir: Path, users: dict[str, int], config: Path | None) -> None:
+    """A new data directory in which each of *users* has so many memories."""
+    data_dir.mkdir()
+    path = data_dir / "conversations.jsonl"
+    write_conversations(path, users)
+    import_file(path, data_dir, config)
+    path.unlink()
+
+
+async def measure_start(world: World, plan: Plan) -> list[Row]:
+    """Times since the proxy's process was started, and memory use once all is up and idle."""
+    chats = Chats(world, plan.chunks)
+    first_answer = await _wait_for_chat(world, chats, status=None)
+    first_memory = await _wait_for_chat(world, chats, status="injected")
+    await asyncio.sleep(plan.settle_s)
+    edge, keeper = await asyncio.to_thread(_read_memory, world)
+    both = None if edge is None or keeper is None else (edge + keeper) / 1e6
+    idle = "proportional set size, idle"
+    return [
+        Row(name="first answer", value=first_answer, unit="s", target=2, meaning="since the process was started"),
+        Row(name="first memory", value=first_memory, unit="s", target=5, meaning="a user's memory, since the start"),
+        Row(name="memory of both processes", value=both, unit="MB", target=350, meaning=idle),
+        Row(name="memory of the edge", value=edge and edge / 1e6, unit="MB", meaning=idle),
+    ]
+
+
+async def measure_large_store(world: World, plan: Plan, others: list[str], small: Samples) -> list[Row]:
+    """Whether other users' memories make a user's recall slower, and how long a first visit takes."""
+    chats = Chats(world, plan.chunks)
+    visits = [(await chats.visit(user)).recall_ms for user in others[: plan.visits]]
+    await chats.remembered(0)  # so that the same user is as warm as in the small store
+    large, _ = await measure_latency(world, plan)
+    grown = ratio(large.recalled_ms(50), small.recalled_ms(50))
+    size = f"with {plan.store_size:,} memories in the store"
+    first = percentile([visit for visit in visits if visit is not None], 50)
+    return [
+        Row(name="recall in a large store, p50", value=large.recalled_ms(50), unit="ms", meaning=size),
+        Row(name="… against a small one, p50", value=grown, unit="×", target=1.2, meaning=size),
+        Row(name="first visit, p50", value=first, unit="ms", target=60, meaning=f"{len(visits)} cold users, {size}"),
+    ]
+
+
+async def _wait_for_chat(world: World, chats: Chats, *, status: str | None) -> float:
+    """Seconds from the start of the proxy until a chat succeeds, with this memory status where one is given."""
+    deadline = time.perf_counter() + 60
+    while time.perf_counter() < deadline:
+        try:
+            answer = await chats.remembered(0)
+        except LoadError:
+            await asyncio.sleep(POLL_S)
+            continue
+        if status in (None, answer.headers.get("X-Memory-Status")):
+            return time.perf_counter() - world.proxy.started
+        await asyncio.sleep(POLL_S)
+    raise MemoryProxyError(f"no chat with memory status {status or 'at all'} within 60 s")
+
+
+def _read_memory(world: World) -> tuple[int | None, int | None]:
+    """Of the edge and of the keeper."""
+    keeper = find_keeper(world.proxy)
+    return read_memory_bytes(world.proxy.pid), None if keeper is None else read_memory_bytes(keeper)

@@ -1,0 +1,61 @@
+"""``memory-proxy bench``: what the proxy costs on this machine."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from proxy.cli import options
+
+if TYPE_CHECKING:
+    from proxy.bench.report import Report, Row
+
+STYLES: Final = {True: "green", False: "red", None: ""}
+
+
+def bench(
+    config: options.ConfigFile = None,
+    data_dir: options.DataDir = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A short run, of rougher numbers, on smaller stores.")] = False,
+    store_size: Annotated[
+        int | None, typer.Option(min=2_000, help="Memories in the large store.", show_default="100000, quick: 10000")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
+) -> None:
+    """Measure the proxy's own cost and latency against a built-in upstream, direct and proxied in alternation.
+
+    Temporary stores are made in the data directory where one is given, and are removed at the end.
+    """
+    from proxy.bench.plan import FULL, QUICK
+    from proxy.bench.stages import run_benchmark
+
+    options.load(config, data_dir)  # a mistake in it should be told by this process, not by its children
+    plan = QUICK if quick else FULL
+    if store_size is not None:
+        plan = msgspec.structs.replace(plan, store_size=store_size)
+    with options.reported(), Console(stderr=True).status("starting") as status:
+        report = run_benchmark(plan, status.update, config=config, parent=data_dir)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    Console().print(build_table(report))
+
+
+def build_table(report: "Report") -> Table:
+    """The report as people read it; colour only says again what the two number columns say."""
+    table = Table(title="memory-proxy bench")
+    table.add_column("what")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("target", justify="right", no_wrap=True)
+    table.add_column("meaning", overflow="fold")
+    for row in report.rows:
+        table.add_row(row.name, _coloured(row), row.asked, row.meaning)
+    return table
+
+
+def _coloured(row: "Row") -> str:
+    style = STYLES[row.met]
+    return f"[{style}]{row.measured}[/]" if style else row.measured

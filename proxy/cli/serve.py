@@ -1,0 +1,57 @@
+"""``memory-proxy serve``."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from proxy.cli import options
+from proxy.config import Settings
+from proxy.observe import logs
+
+
+def serve(
+    config: options.ConfigFile = None,
+    data_dir: options.DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default=False)] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="URL", help="Base URL of the OpenAI-compatible API.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the proxy."""
+    settings = options.load(config, data_dir, server={"host": host, "port": port}, upstream={"base_url": upstream})
+    logs.configure()
+    with options.reported():
+        run(settings)
+
+
+def run(settings: Settings) -> None:
+    """Serves until a signal asks for the end. An address in use ends the process with 1."""
+    from proxy.serving import bind  # here, because it brings in the whole server, which other commands do not need
+
+    try:
+        listener = bind(settings.server.host, settings.server.port)
+    except OSError as exc:
+        options.fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {exc.strerror}")
+    port = listener.getsockname()[1]
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, listener))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # Windows, or a platform without a wheel
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    from proxy.app import App
+    from proxy.serving import make_server
+
+    await make_server(App(settings)).serve([listener])

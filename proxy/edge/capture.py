@@ -1,0 +1,58 @@
+"""What passes between a client and the upstream, folded into an exchange and journaled before the last byte leaves."""
+
+import time
+
+from proxy.dialects.folding import Fold
+from proxy.edge.conversation import Conversation
+from proxy.journal import JournalWriter
+from proxy.observe.failopen import FailOpen
+from proxy.observe.metrics import Metrics
+
+
+class Capture:
+    """Watches one response on its way to the client.
+
+    :meth:`feed` every piece before it is relayed; when it answers True, and at the clean end of the body in any case,
+    await :meth:`close` before anything more is sent: the client must not see the end of an answer that is not durable.
+    Never raises and never changes a byte.
+    """
+
+    def __init__(
+        self, conversation: Conversation, journal: JournalWriter, fail_open: FailOpen, metrics: Metrics
+    ) -> None:
+        self._conversation = conversation
+        self._journal = journal
+        self._fail_open = fail_open
+        self._metrics = metrics
+        self._fold: Fold | None = None
+
+    def begin(self, status: int, content_type: bytes, content_encoding: bytes) -> None:
+        """The response's head is there. Only a 2xx is worth folding."""
+        if 200 <= status < 300:
+            self._fold = Fold.for_response(content_type, content_encoding)
+
+    def feed(self, piece: bytes) -> bool:
+        """Whether the answer is complete with this piece."""
+        if self._fold is None:
+            return False
+        complete = False
+        with self._fail_open("fold") as step:
+            complete = self._fold.feed(piece)
+        if step.failed:
+            self._fold = None
+        return complete
+
+    async def close(self) -> None:
+        """Journals the exchange if it is a finished one. The second call does nothing."""
+        fold, self._fold = self._fold, None
+        if fold is None:
+            return
+        with self._fail_open("journal"):
+            reply = fold.finish()
+            if reply is None or not reply.text.strip():
+                self._metrics.count("exchanges_total", "discarded")
+                return
+            began = time.perf_counter()
+            await self._journal.append(self._conversation.exchange(reply))
+            self._metrics.observe("journal_append_seconds", time.perf_counter() - began)
+            self._metrics.count("exchanges_total", "journaled")

@@ -1,0 +1,87 @@
+"""Everything under ``/v1/``: one raw ASGI callable, because a framework's request objects would double its cost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from proxy.edge.inbox import ClientGoneError, Inbox
+from proxy.edge.intercept import Interceptor
+from proxy.edge.relay import Relay
+from proxy.errors import ApiError, UpstreamTruncatedError
+from proxy.observe.metrics import Metrics
+from proxy.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+CHAT = b"/v1/chat/completions"
+
+Handler = Callable[[AsgiScope, Inbox, Send], Awaitable[int]]
+
+
+class DataPlane:
+    """Relays requests, with memory for chat completions.
+
+    *draining* makes it answer 503 to new requests; *active* counts those being served, and *idle* is set at zero.
+    """
+
+    def __init__(self, relay: Relay, interceptor: Interceptor, metrics: Metrics, tasks: Tasks) -> None:
+        self.draining = False
+        self.active = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._relay = relay
+        self._interceptor = interceptor
+        self._metrics = metrics
+        metrics.watch("requests_in_flight", lambda: self.active)
+        self._tasks = tasks
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
+        chat = scope["method"] == "POST" and scope["raw_path"] == CHAT
+        route = "chat" if chat else "other"
+        code = "000"  # nothing was answered in full
+        self._enter()
+        try:
+            with Inbox(receive, self._tasks) as inbox:
+                code = str(await self._handler(chat=chat)(scope, inbox, send))
+        except ApiError as exc:
+            code = str(exc.status)
+            await send_error(send, exc)
+        except ClientGoneError:
+            self._metrics.count("client_gone_total")
+        except UpstreamTruncatedError:
+            code = "truncated"
+            raise
+        finally:
+            self._leave()
+            self._metrics.count("requests_total", route, code)
+
+    def _handler(self, *, chat: bool) -> Handler:
+        if self.draining:
+            raise ApiError(503, "draining", "The proxy is shutting down.", retry_after=1)
+        return self._interceptor if chat else self._pass_through
+
+    def _enter(self) -> None:
+        self.active += 1
+        self.idle.clear()
+
+    def _leave(self) -> None:
+        self.active -= 1
+        if self.active == 0:
+            self.idle.set()
+
+    async def _pass_through(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
+        has_body = any(key in (b"content-length", b"transfer-encoding") for key, _ in scope["headers"])
+        if not has_body:
+            inbox.skip_body()
+        outgoing = self._relay.outgoing(scope, inbox.stream() if has_body else None)
+        return await self._relay(outgoing, send, added=[])
+
+
+async def send_error(send: Send, error: ApiError) -> None:
+    """Answers with an error of the proxy's own."""
+    await send({"type": "http.response.start", "status": error.status, "headers": error.headers})
+    await send({"type": "http.response.body", "body": error.body()})

@@ -1,0 +1,99 @@
+"""The client's side of one request: its body, and the moment it leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from starlette.types import Receive
+
+from proxy.errors import ApiError
+from proxy.tasks import Tasks
+
+
+class ClientGoneError(Exception):
+    """The client left before its answer was complete. There is nobody to answer."""
+
+
+class Inbox:
+    """Reads the request, then watches for the client's leaving.
+
+    Use it as a context manager around all that serves the request: once the body is read, a client that leaves cancels
+    the surrounding task, which comes out as :class:`ClientGoneError`, in the way of :func:`asyncio.timeout`. Without
+    it nobody would notice: a server does not cancel a handler that waits for its upstream.
+    """
+
+    def __init__(self, receive: Receive, tasks: Tasks) -> None:
+        self._receive = receive
+        self._tasks = tasks
+        self._owner: asyncio.Task[object] | None = None
+        self._watcher: asyncio.Task[object] | None = None
+        self._gone = False
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            ApiError: 413 when it has more than *limit* bytes; what follows is not read.
+            ClientGoneError: the client left half-way.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise ApiError(413, "body_too_large", f"The request body has more than {limit} bytes.")
+            pieces.append(piece)
+            more = message.get("more_body", False)
+        self._watch()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body piece by piece, as it arrives; the watch begins when it is complete."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._leave()
+                raise ClientGoneError
+            if piece := message.get("body", b""):
+                yield piece
+            more = message.get("more_body", False)
+        self._watch()
+
+    def skip_body(self) -> None:
+        """Says that the request has no body, so that the watch begins at once."""
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._owner is not None:
+            self._watcher = self._tasks.spawn(self._wait_for_leaving(), name="client-watch")
+
+    async def _wait_for_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._owner is not None and not self._gone:
+            self._gone = True
+            self._owner.cancel()
+
+    def __enter__(self) -> Self:
+        self._owner = asyncio.current_task()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        owner, self._owner = self._owner, None
+        if self._watcher is not None:
+            self._watcher.cancel()
+        # uncancel() counts: above zero somebody else, such as the server's shutdown, wants this task to end, too.
+        if self._gone and owner is not None and owner.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientGoneError from exc

@@ -1,0 +1,171 @@
+"""``POST /v1/chat/completions``: recall, inject, relay, remember."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import structlog
+from starlette.types import Scope as AsgiScope
+from starlette.types import Send
+
+from proxy.config import Settings
+from proxy.dialects.chat_completions import ChatRequest
+from proxy.edge import headers
+from proxy.edge.capture import Capture
+from proxy.edge.conversation import Conversation, check_conversation_id
+from proxy.edge.headers import RawHeaders
+from proxy.edge.inbox import Inbox
+from proxy.edge.relay import Relay
+from proxy.errors import ApiError
+from proxy.identity import identify
+from proxy.journal import JournalWriter
+from proxy.models import Mode, Scope, Status
+from proxy.observe.failopen import FailOpen
+from proxy.observe.metrics import Metrics
+from proxy.recall.service import RecallService, Recollection
+
+log = structlog.get_logger(__name__)
+
+Ability = Literal["recall", "inject", "store"]
+
+# What each mode allows. A request's own mode can only take away from the configured one: what is left is what both
+# allow.
+ABILITIES: Final[Mapping[str, frozenset[Ability]]] = {
+    "full": frozenset({"recall", "inject", "store"}),
+    "read": frozenset({"recall", "inject"}),
+    "write": frozenset({"store"}),
+    "shadow": frozenset({"recall", "store"}),
+    "off": frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One chat request as memory sees it: who speaks, what was said, and what memory may do."""
+
+    abilities: frozenset[Ability]
+    scope: Scope | None
+    request: ChatRequest | None
+    conversation_id: str | None
+
+
+class Interceptor:
+    """Serves chat completions. One instance serves all requests of an edge."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        recall: RecallService,
+        journal: JournalWriter,
+        fail_open: FailOpen,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._relay = relay
+        self._recall = recall
+        self._journal = journal
+        self._fail_open = fail_open
+        self._metrics = metrics
+        self._settings = settings
+        self._identity_header = settings.identity.header.lower().encode("ascii")
+        self._max_body = int(settings.server.max_body_mb * (1 << 20))
+
+    async def __call__(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
+        """Serves one request; returns the status code that the client saw.
+
+        Raises what :class:`Relay` raises, and ApiError for a bad user id, mode or conversation id.
+        """
+        abilities = self._abilities(headers.first(scope["headers"], headers.MODE))
+        self._refuse_long(headers.first(scope["headers"], b"content-length"))
+        body = await inbox.body(self._max_body)
+        turn = self._read(scope["headers"], body, abilities)
+        began = time.perf_counter()
+        recollection = await self._remember(turn)
+        elapsed = time.perf_counter() - began
+        self._count(turn, recollection, elapsed)
+        if recollection.block is not None and turn.request is not None:
+            body = turn.request.inject(recollection.block.text)
+        return await self._relay(
+            self._relay.outgoing(scope, body),
+            send,
+            added=_memory_headers(recollection, elapsed),
+            capture=self._capture(turn),
+        )
+
+    def _abilities(self, sent: bytes | None) -> frozenset[Ability]:
+        allowed = ABILITIES[self._settings.memory.mode]
+        if sent is None:
+            return allowed
+        mode = sent.decode("latin-1").strip().lower()
+        if mode not in ABILITIES:
+            raise ApiError(400, "bad_memory_mode", f"X-Memory-Mode should be one of {', '.join(get_args(Mode))}.")
+        return allowed & ABILITIES[mode]
+
+    def _refuse_long(self, length: bytes | None) -> None:
+        # Before anything is read: a client that announces too much is told so at once.
+        if length is not None and length.isdigit() and int(length) > self._max_body:
+            raise ApiError(413, "body_too_large", f"The request body has more than {self._max_body} bytes.")
+
+    def _read(self, raw: RawHeaders, body: bytes, abilities: frozenset[Ability]) -> Turn:
+        if not abilities:
+            return Turn(abilities, None, None, None)
+        request = ChatRequest.parse(body)
+        fallback = request is not None and self._settings.identity.body_fallback
+        sent = headers.every(raw, self._identity_header)
+        scope = identify(sent, request.body_user if fallback and request is not None else None)
+        return Turn(abilities, scope, request, check_conversation_id(headers.first(raw, headers.CONVERSATION)))
+
+    async def _remember(self, turn: Turn) -> Recollection:
+        """What memory has to say to this turn. Never raises for a failure of memory."""
+        status = _without_recall(turn)
+        if status is not None or turn.request is None or turn.scope is None:
+            return Recollection(status or "skipped")
+        recollection = Recollection("error")
+        with self._fail_open("recall"):
+            recollection = await self._recall.recall(
+                turn.scope,
+                turn.request.dialogue,
+                budget_tokens=self._settings.memory.budget_tokens,
+                deadline_s=self._settings.memory.deadline_ms / 1000,
+            )
+        if "inject" not in turn.abilities:
+            return Recollection("shadow")
+        if recollection.block is None and "store" in turn.abilities and self._journal.state.failing:
+            return Recollection("error")
+        return recollection
+
+    def _capture(self, turn: Turn) -> Capture | None:
+        if "store" not in turn.abilities or turn.scope is None or turn.request is None or not turn.request.new:
+            return None
+        conversation = Conversation(turn.scope, turn.request.dialogue, turn.request.first_new, turn.conversation_id)
+        return Capture(conversation, self._journal, self._fail_open, self._metrics)
+
+    def _count(self, turn: Turn, recollection: Recollection, elapsed: float) -> None:
+        self._metrics.count("memory_total", recollection.status)
+        if "recall" in turn.abilities and turn.scope is not None:
+            self._metrics.observe("recall_seconds", elapsed)
+        if recollection.block is not None:
+            self._metrics.observe("block_tokens", recollection.block.tokens)
+
+
+def _without_recall(turn: Turn) -> Status | None:
+    """Why there is nothing to recall for this turn, if so."""
+    if not turn.abilities:
+        return "off"
+    if turn.scope is None:
+        return "anonymous"
+    if turn.request is None or not any(message.role == "user" for message in turn.request.dialogue):
+        return "skipped"
+    return None if "recall" in turn.abilities else "off"
+
+
+def _memory_headers(recollection: Recollection, elapsed: float) -> RawHeaders:
+    added = [
+        (b"x-memory-status", recollection.status.encode("ascii")),
+        (b"x-memory-recall-ms", f"{elapsed * 1000:.3f}".encode("ascii")),
+    ]
+    if recollection.block is not None:
+        added.append((b"x-memory-count", str(len(recollection.block.memories)).encode("ascii")))
+        added.append((b"x-memory-tokens", str(recollection.block.tokens).encode("ascii")))
+    return added

@@ -1,0 +1,80 @@
+"""The exception tree, one class for each thing a caller does differently, and the one renderer of API errors.
+
+MemoryProxyError
+├── ConfigError        the process does not start: exit code 2
+├── ApiError           answered to the client, in OpenAI's shape
+├── StoreError         the vector store failed; the journal keeps the work and it is tried again
+├── EmbedderError      no vector for now; recall goes on with words alone, storing is tried again
+├── JournalError       an exchange could not be made durable
+├── KeeperError        the keeper process is away or answered with a failure
+└── LockedError        another process holds this data directory
+"""
+
+from typing import Final
+
+import msgspec
+
+
+class MemoryProxyError(Exception):
+    """Root of all errors that this project raises on purpose."""
+
+
+class ConfigError(MemoryProxyError):
+    """Bad configuration. The message names the key, the value and what would be right."""
+
+
+class StoreError(MemoryProxyError):
+    """The vector store failed."""
+
+
+class EmbedderError(MemoryProxyError):
+    """No vector could be had."""
+
+
+class JournalError(MemoryProxyError):
+    """The journal could not be written or read."""
+
+
+class KeeperError(MemoryProxyError):
+    """The keeper process is away, too slow, or failed at what it was asked."""
+
+
+class LockedError(MemoryProxyError):
+    """Another process has this data directory open."""
+
+
+class UpstreamTruncatedError(MemoryProxyError):
+    """The upstream died after its answer began. Raised out of the ASGI app, because a server that sees a handler
+    fail closes the connection without a proper end, and the client must see exactly that truncation.
+    """
+
+
+class ApiError(MemoryProxyError):
+    """An error that the proxy itself answers with.
+
+    *code* is the last part of the public code: ``bad_user_id`` is sent as ``memory_proxy_bad_user_id``.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, *, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code: Final = f"memory_proxy_{code}"
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Raw response headers that go with :meth:`body`."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self.body())).encode())]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", str(self.retry_after).encode()))
+        return headers
+
+    def body(self) -> bytes:
+        """The error in OpenAI's shape."""
+        kind = "invalid_request_error" if self.status < 500 else "api_error"
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": error})

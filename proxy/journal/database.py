@@ -1,0 +1,208 @@
+"""One handle on the journal's database, which survives that the file under it is damaged, replaced or gone."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from proxy.errors import JournalError
+from proxy.journal import recovery
+from proxy.journal.entries import VERSION
+from proxy.journal.files import FileLock, Identity, JournalFiles
+
+T = TypeVar("T")
+
+# Both processes' transactions take about a millisecond; a disk that needs a second for one counts as broken.
+BUSY_S = 1.0
+# Replacing waits for the transactions that run, of which none lasts longer than BUSY_S plus its own work.
+_EXCLUSIVE_WAIT_S = 5.0
+# Reading 64 MB takes about 0.1 s. What lies beyond is checked when it is read.
+_CHECKED_AT_OPEN = 64 << 20
+# Below the limit a checkpoint empties the log only when that holds up no writer; above it, in any case.
+WAL_LIMIT = 8 << 20
+_ROUNDS = 5
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+
+_log = structlog.get_logger()
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """Found by our own check rather than by SQLite."""
+
+
+class Database:
+    """Runs transactions on the current file. For one thread at a time; several handles and processes may share a file.
+
+    Opens lazily, and again after any failure, so that what was wrong may have passed by the next call. A database of
+    up to *check_up_to* bytes is checked throughout when it is opened.
+    """
+
+    def __init__(self, directory: Path, *, busy_s: float = BUSY_S, check_up_to: int = _CHECKED_AT_OPEN) -> None:
+        self.files = JournalFiles(directory)
+        self._lock = FileLock(self.files.lock)
+        self._busy_s = busy_s
+        self._check_up_to = check_up_to
+        self._connection: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
+
+    def run(self, work: Callable[[sqlite3.Connection], T], *, begin: str | None = "BEGIN IMMEDIATE") -> T:
+        """What *work* returns, once its transaction is committed. With *begin* None, *work* is a single statement.
+
+        Raises JournalError, and then nothing of it was done. A damaged database is replaced by one with all its
+        readable rows, and *work* called a second time.
+        """
+        with self._translated():
+            try:
+                return self._transact(work, begin)
+            except sqlite3.DatabaseError as exc:
+                if not _is_damage(exc):
+                    raise
+                self._replace(str(exc))
+            return self._transact(work, begin)
+
+    def checkpoint(self, *, force: bool = False) -> bool:
+        """Moves the write-ahead log into the database and, where it holds up nobody or with *force*, empties it.
+
+        Answers whether the log is empty now. Appends of another handle go on meanwhile, except that emptying makes
+        them wait for what was appended since the call.
+        """
+        with self._translated(), self._current() as connection:
+            if not _fold_in(connection) and not force and self.files.wal_size() < WAL_LIMIT:
+                return False
+            busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not busy
+
+    def close(self) -> None:
+        """Closes the file; where it was the last handle, SQLite folds the log into the database. Never raises."""
+        try:
+            self._disconnect()
+        except (JournalError, OSError) as exc:
+            _log.warning("journal.unclean_close", reason=str(exc))
+        self._lock.close()
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T], begin: str | None) -> T:
+        with self._current() as connection:
+            if begin is None:
+                return work(connection)
+            connection.execute(begin)
+            with connection:
+                return work(connection)
+
+    @contextmanager
+    def _current(self) -> Iterator[sqlite3.Connection]:
+        """A connection to the file that is current, and stays so until the end of the block."""
+        for _ in range(3):
+            with self._lock.hold(wait_s=self._busy_s):
+                identity = self.files.identity()
+                if identity is not None and identity == (self._identity or identity):
+                    yield self._connection or self._connect(identity)
+                    return
+            self._renew()
+        raise JournalError("the journal's file is replaced again and again")
+
+    def _connect(self, identity: Identity) -> sqlite3.Connection:
+        self._identity = identity
+        connection = sqlite3.connect(
+            self.files.database, timeout=self._busy_s, isolation_level=None, check_same_thread=False
+        )
+        # Ours from here on, sound or not: a damaged file's handle is closed after the swap, see _replace.
+        self._connection = connection
+        for pragma in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        try:
+            self._check(connection)
+        except JournalError:
+            self._forget()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Raises for a file that is not a journal, or not a sound one."""
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise JournalError(f"the journal was written by a newer version ({version}, known is {VERSION})")
+        if version < VERSION:
+            raise _DamagedError("not a journal")
+        if self.files.database.stat().st_size <= self._check_up_to:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if answer != "ok":
+                raise _DamagedError(" ".join(answer.split()))
+
+    def _renew(self) -> None:
+        """Lets go of a file that was replaced, and finishes or makes the replacement where nobody has."""
+        self.files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._lock.hold(exclusive=True, wait_s=_EXCLUSIVE_WAIT_S):
+            self._forget()
+            if self.files.identity() is not None:
+                return
+            if self.files.ready.exists():
+                self.files.swap()
+            else:
+                recovery.rebuild(self.files, "no database")
+
+    def _replace(self, reason: str) -> None:
+        """Rebuilds a damaged database, unless another process has done so already."""
+        with self._lock.hold(exclusive=True, wait_s=_EXCLUSIVE_WAIT_S):
+            if self.files.identity() == self._identity:
+                recovery.rebuild(self.files, reason)
+            # Closed after the swap: SQLite then leaves the damaged file's log as it is.
+            self._forget()
+
+    def _disconnect(self) -> None:
+        """Closes the connection under the lock, since closing the last one writes."""
+        if self._connection is not None:
+            with self._lock.hold(wait_s=self._busy_s):
+                self._forget()
+
+    def _forget(self) -> None:
+        connection, self._connection, self._identity = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's and the system's errors as JournalError.
+
+        The connection goes with them: one that was opened on a read-only disk, say, would stay read-only.
+        """
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            if _code(exc) & 0xFF != sqlite3.SQLITE_BUSY:
+                with suppress(JournalError, OSError):
+                    self._disconnect()
+            raise JournalError(_one_line(exc)) from exc
+
+
+def _fold_in(connection: sqlite3.Connection) -> bool:
+    """Moves the log into the database beside the appends; answers whether it caught up with them.
+
+    Each round has only what came during the one before. Without them the rest, and the wait for the disk that goes
+    with it, would fall to the emptying, which holds appends up.
+    """
+    for _ in range(_ROUNDS):
+        _, logged, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if logged == moved:
+            return True
+    return False
+
+
+def _code(exc: Exception) -> int:
+    """SQLite's extended result code; 0 for errors that are not SQLite's own."""
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return code
+
+
+def _is_damage(exc: sqlite3.DatabaseError) -> bool:
+    code = _code(exc)
+    return isinstance(exc, _DamagedError) or code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED
+
+
+def _one_line(exc: sqlite3.Error | OSError) -> str:
+    text = (exc.strerror if isinstance(exc, OSError) else str(exc)) or type(exc).__name__
+    return " ".join(text.split())

@@ -1,0 +1,113 @@
+"""The edge's end of the wire to the keeper."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from proxy.errors import KeeperError
+from proxy.keeper import wire
+from proxy.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+_changes = msgspec.msgpack.Decoder(wire.Changed)
+_failures = msgspec.msgpack.Decoder(wire.Failure)
+
+
+class KeeperClient:
+    """Calls to the keeper, and its announcements. For one event loop; any number of calls may be under way.
+
+    *on_change* hears of every change, in order. *on_connect* runs after each new connection: what was announced while
+    there was none is unknown then.
+    """
+
+    def __init__(self, path: Path, tasks: Tasks) -> None:
+        self.on_change: Callable[[wire.Changed], None] = lambda _: None
+        self.on_connect: Callable[[], None] = lambda: None
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.closed.set()
+        self._path = path
+        self._tasks = tasks
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        """Opens the connection.
+
+        Raises:
+            OSError: nobody listens there (yet).
+        """
+        reader, self._writer = await asyncio.open_unix_connection(self._path)
+        self.closed.clear()
+        self._tasks.spawn(self._listen(reader), name="keeper-listen")
+        self.on_connect()
+        self.connected.set()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                self._receive(await wire.read_frame(reader))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (KeeperError, msgspec.MsgspecError) as exc:
+            log.warning("bad_frame", error=str(exc))
+        finally:
+            self._disconnect()
+
+    def _receive(self, envelope: wire.Envelope) -> None:
+        if envelope.number == 0:
+            self.on_change(_changes.decode(envelope.payload))
+            return
+        future = self._waiting.pop(envelope.number, None)
+        if future is None or future.done():
+            return  # its caller gave up
+        if envelope.failed:
+            future.set_exception(KeeperError(_failures.decode(envelope.payload).message))
+        else:
+            future.set_result(envelope.payload)
+
+    def _disconnect(self) -> None:
+        self.connected.clear()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(KeeperError("the keeper went away"))
+        self.closed.set()
+
+    async def call(self, request: wire.Request) -> Any:
+        """The keeper's answer, of the request's reply type.
+
+        Raises:
+            KeeperError: it is away, goes away meanwhile, or could not do it.
+        """
+        if self._writer is None:
+            raise KeeperError("the keeper is not up")
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(wire.frame(number, request))
+            payload = await future
+        finally:
+            self._waiting.pop(number, None)
+        return msgspec.msgpack.decode(payload, type=type(request).reply)
+
+    def push(self, request: wire.Request) -> None:
+        """Sends what needs no answer; does nothing while the keeper is away."""
+        if self._writer is not None:
+            self._writer.write(wire.frame(0, request))
+
+    async def aclose(self) -> None:
+        """Hangs up; calls under way fail."""
+        if self._writer is not None:
+            self._writer.close()
+            await self.closed.wait()

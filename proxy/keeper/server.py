@@ -1,0 +1,121 @@
+"""The keeper's process: the vault on a Unix socket, and the worker that empties the journal."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import IO, Any, Final
+
+import msgspec
+import structlog
+
+from proxy.config import Settings
+from proxy.errors import ApiError, KeeperError, MemoryProxyError
+from proxy.keeper import wire
+from proxy.keeper.lock import Holder
+from proxy.keeper.vault import Vault, open_vault
+from proxy.remember.worker import Worker
+from proxy.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+# How long a new keeper waits for its predecessor to let go of the data directory.
+PATIENCE_S: Final = 5.0
+
+_requests = msgspec.msgpack.Decoder(wire.AnyRequest)
+
+
+class KeeperServer:
+    """Answers the edges' calls; each connection's calls are worked on side by side."""
+
+    def __init__(self, vault: Vault, worker: Worker, tasks: Tasks) -> None:
+        self._vault = vault
+        self._worker = worker
+        self._tasks = tasks
+        self._edges: set[asyncio.StreamWriter] = set()
+        vault.on_change = self._announce
+        self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
+            wire.Load: lambda call: vault.load(call.scope),
+            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
+            wire.ListMemories: lambda call: vault.memories(
+                call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
+            ),
+            wire.Erase: lambda call: vault.erase(call.scope, call.memory_id),
+            wire.Import: lambda call: vault.take_in(call.lines.split(b"\n"), first_line=call.first_line),
+            wire.Flush: self._flush,
+            wire.Status: self._status,
+        }
+
+    async def serve_edge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One edge's connection, from its first frame to its last."""
+        self._edges.add(writer)
+        try:
+            while True:
+                envelope = await wire.read_frame(reader)
+                request = _requests.decode(envelope.payload)
+                if isinstance(request, wire.Journaled):
+                    self._worker.notice()
+                else:
+                    self._tasks.spawn(self._answer(writer, envelope.number, request), name="answer")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (KeeperError, msgspec.MsgspecError) as exc:
+            log.warning("bad_frame", error=str(exc))
+        finally:
+            self._edges.discard(writer)
+            writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
+        try:
+            reply = wire.frame(number, await self._handlers[type(request)](request))
+        except (MemoryProxyError, ApiError) as exc:
+            reply = wire.frame(number, wire.Failure(str(exc)), failed=True)
+        await _send(writer, reply)
+
+    def _announce(self, change: wire.Changed) -> None:
+        data = wire.frame(0, change)
+        for writer in self._edges:
+            # Announcements are written in the order of the changes; the transport buffers for an edge that is slow.
+            writer.write(data)
+
+    async def _flush(self, _: wire.Flush) -> wire.Flushed:
+        return wire.Flushed(*await self._worker.flush())
+
+    async def _status(self, _: wire.Status) -> wire.KeeperStatus:
+        counts = await asyncio.to_thread(self._vault.journal.counts)
+        return wire.KeeperStatus(os.getpid(), counts.pending, counts.failed, counts.oldest_age_s, self._worker.trouble)
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    try:
+        writer.write(data)
+        await writer.drain()
+    except ConnectionError:
+        pass  # the edge is gone; so is its interest in the answer
+
+
+async def run(settings: Settings, lifeline: IO[bytes]) -> None:
+    """Serves until *lifeline* ends, which is when the edge that started this process is gone, however it went.
+
+    Raises:
+        LockedError, StoreError, JournalError, EmbedderError: the data directory cannot be opened.
+    """
+    holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
+    async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
+        tasks = Tasks()
+        worker = Worker(vault.journal, vault.remember, vault.writing, keep=settings.extraction.mode != "off")
+        keeper = KeeperServer(vault, worker, tasks)
+        path = wire.socket_path(settings.data_dir)
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(keeper.serve_edge, path)
+        path.chmod(0o600)
+        tasks.spawn(worker.run(), name="worker")
+        await asyncio.to_thread(lifeline.read)
+        server.close()
+        async with vault.writing:  # a batch under way is brought to its end
+            await tasks.cancel()
+        path.unlink(missing_ok=True)
+
+
+def _url(settings: Settings) -> str | None:
+    server = settings.server
+    return f"http://{server.host}:{server.port}" if server.port else None

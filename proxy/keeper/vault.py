@@ -1,0 +1,195 @@
+"""Everything that only one process at a time may do with a data directory.
+
+The keeper's server puts it on a socket; the command line uses it directly when no server runs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from proxy.config import Settings
+from proxy.embedders import open_embedder
+from proxy.embedders.base import Embedder
+from proxy.journal import JournalReader
+from proxy.keeper import wire
+from proxy.keeper.lock import DataDirLock, Holder
+from proxy.models import Memory, Pack, Record, Scope, now
+from proxy.remember.lines import parse
+from proxy.remember.records import make_records, refresh
+from proxy.stores.base import KnownUser, Store, open_store
+from proxy.workingset import make_pack
+
+# Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
+# batch holds Chroma's lock for less than 50 ms.
+BATCH: Final = 64
+
+Item = TypeVar("Item")
+OnChange = Callable[[wire.Changed], None]
+
+
+class Vault:
+    """The memories of a data directory. All methods are for one event loop; the store works in threads.
+
+    *on_change* hears of every change after it is durable. Writing and erasing exclude each other, so that nothing
+    erased comes back through a write that was already under way.
+    """
+
+    def __init__(self, store: Store, embedder: Embedder, journal: JournalReader) -> None:
+        self.embedder = embedder
+        self.journal = journal
+        self.writing = asyncio.Lock()
+        self.on_change: OnChange = lambda _: None
+        self._store = store
+        self._users: dict[str, KnownUser] | None = None
+
+    async def load(self, scope: Scope) -> Pack:
+        """All memories of a user, packed."""
+        return await asyncio.to_thread(self._load, scope)
+
+    def _load(self, scope: Scope) -> Pack:
+        return make_pack([refresh(record, self.embedder.name) for record in self._store.load(scope)])
+
+    async def remember(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
+        """Stores memories and announces them. The caller holds :attr:`writing`.
+
+        Raises:
+            EmbedderError, StoreError: nothing was announced; some may be stored, and storing them again is harmless.
+        """
+        flat = [memory for some in memories.values() for memory in some]
+        records = iter(await make_records(flat, self.embedder))
+        owned = {scope: [next(records) for _ in some] for scope, some in memories.items() if some}
+        if owned:
+            await asyncio.to_thread(self._store.put, owned)
+            await self._note_activity(owned)
+        for scope, some in owned.items():
+            self.on_change(wire.Changed(scope, make_pack(some)))
+
+    async def _note_activity(self, owned: Mapping[Scope, Sequence[Record]]) -> None:
+        known = await self._known_users()
+        seen = {scope.key: KnownUser(scope, _latest(records, known.get(scope.key))) for scope, records in owned.items()}
+        news = [user for key, user in seen.items() if user != known.get(key)]
+        if news:
+            await asyncio.to_thread(self._store.touch, news)
+            known.update((user.scope.key, user) for user in news)
+
+    async def _known_users(self) -> dict[str, KnownUser]:
+        # Read once: this process is the only writer, so that what it has read stays true.
+        if self._users is None:
+            users = await asyncio.to_thread(self._store.users)
+            self._users = {user.scope.key: user for user in users}
+        return self._users
+
+    async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
+        """Users, latest activity first."""
+        known = await self._known_users()
+        page, following = _cut(known.values(), limit, cursor, _activity_key)
+        rows = []
+        for user in page:
+            count = await asyncio.to_thread(self._store.count, user.scope)
+            rows.append(wire.UserRow(user.scope.user_id, count, _isoformat(user.last_activity)))
+        return wire.UserPage(rows, following)
+
+    async def memories(
+        self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
+    ) -> wire.MemoryPage:
+        """One user's memories, newest first."""
+        records = await asyncio.to_thread(self._store.load, scope)
+        memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
+        return wire.MemoryPage(*_cut(memories, limit, cursor, _age_key))
+
+    async def erase(self, scope: Scope, memory_id: str | None) -> wire.Receipt:
+        """Erases one memory, or with None a user: from the store, and from what waits in the journal."""
+        async with self.writing:
+            entries = 0
+            if memory_id is None:
+                entries = await asyncio.to_thread(self.journal.erase, scope)
+                erased = await asyncio.to_thread(self._store.delete_user, scope)
+                (await self._known_users()).pop(scope.key, None)
+                self.on_change(wire.Changed(scope, everything=True))
+            else:
+                erased = await asyncio.to_thread(self._store.delete, scope, [memory_id])
+                self.on_change(wire.Changed(scope, removed=[memory_id]))
+        return wire.Receipt(scope.user_id, erased, entries, _isoformat(now()))
+
+    async def take_in(
+        self, lines: Iterable[bytes], *, first_line: int = 1, progress: Callable[[int], None] = lambda _: None
+    ) -> wire.Imported:
+        """Stores what JSON Lines hold. *progress* hears of every batch how many memories it had.
+
+        What is known already is left alone, so that a second import of the same file changes nothing.
+        """
+        parsed = parse(lines, first_line=first_line)
+        stored = known = 0
+        for scope, memories in parsed.memories.items():
+            for start in range(0, len(memories), BATCH):
+                batch = {memory.id: memory for memory in memories[start : start + BATCH]}
+                fresh = await self._store_unknown(scope, batch)
+                stored, known = stored + fresh, known + len(batch) - fresh
+                progress(len(batch))
+        return wire.Imported(stored, known, parsed.errors)
+
+    async def _store_unknown(self, scope: Scope, batch: dict[str, Memory]) -> int:
+        async with self.writing:
+            known = await asyncio.to_thread(self._store.known, scope, list(batch))
+            fresh = [memory for memory_id, memory in batch.items() if memory_id not in known]
+            if fresh:
+                await self.remember({scope: fresh})
+        return len(fresh)
+
+    async def aclose(self) -> None:
+        """Closes the store, the journal and the embedder."""
+        await self.embedder.aclose()
+        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self.journal.close)
+
+
+@asynccontextmanager
+async def open_vault(settings: Settings, holder: Holder, *, patience_s: float = 0) -> AsyncIterator[Vault]:
+    """Locks the data directory of *settings* and opens what is in it.
+
+    Raises:
+        LockedError: another process has it.
+        StoreError, JournalError, EmbedderError: it cannot be opened.
+    """
+    with DataDirLock(settings.data_dir, holder, patience_s=patience_s):
+        embedder = open_embedder(settings)
+        store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir)
+        vault = Vault(store, embedder, JournalReader(settings.data_dir))
+        try:
+            yield vault
+        finally:
+            await vault.aclose()
+
+
+def _latest(records: Sequence[Record], known: KnownUser | None) -> datetime:
+    latest = max(record.memory.created_at for record in records)
+    return latest if known is None else max(latest, known.last_activity)
+
+
+def _isoformat(when: datetime) -> str:
+    text: str = msgspec.to_builtins(when)  # as in JSON: RFC 3339, with Z for UTC
+    return text
+
+
+def _activity_key(user: KnownUser) -> wire.Cursor:
+    return user.last_activity.timestamp(), user.scope.key
+
+
+def _age_key(memory: Memory) -> wire.Cursor:
+    # The position breaks ties within a conversation, whose turns often share one date.
+    return memory.created_at.timestamp(), f"{memory.conversation_id}/{memory.message_index:09d}/{memory.id}"
+
+
+def _cut(
+    items: Iterable[Item], limit: int, cursor: wire.Cursor | None, key: Callable[[Item], wire.Cursor]
+) -> tuple[list[Item], wire.Cursor | None]:
+    """One page of *items*, latest first, and the cursor of the next page."""
+    ordered = sorted(items, key=key, reverse=True)
+    if cursor is not None:
+        ordered = [item for item in ordered if key(item) < cursor]
+    page = ordered[:limit]
+    return page, key(page[-1]) if len(ordered) > limit else None

@@ -1,0 +1,211 @@
+"""What the edge and the keeper say to each other: length-prefixed msgpack frames over a Unix socket.
+
+A frame is four bytes of length (big-endian) and an :class:`Envelope`. A call carries one of the request structs below
+and is answered by an envelope of the same number; a push has number 0 and is answered by nothing.
+"""
+
+import asyncio
+import hashlib
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from proxy.errors import KeeperError
+from proxy.models import Memory, Pack, Scope
+
+LENGTH: Final = struct.Struct(">I")
+# 20,000 memories of 8 kB each are 160 MB; more than this is a damaged frame, not a message.
+MAX_FRAME: Final = 1 << 30
+# A Unix socket's path has room for 108 bytes on Linux and 104 on macOS, its final NUL included.
+MAX_SOCKET_PATH: Final = 100
+
+# Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
+# moves no page.
+Cursor = tuple[float, str]
+
+
+class Request(msgspec.Struct, frozen=True, tag=True):
+    """Base of all calls. *reply* is the type of a successful answer."""
+
+    reply: ClassVar[Any] = None
+
+
+class UserRow(msgspec.Struct, frozen=True):
+    """One user in a listing."""
+
+    user_id: str
+    memories: int
+    last_activity: str | None
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    users: list[UserRow]
+    cursor: Cursor | None
+
+
+class MemoryPage(msgspec.Struct, frozen=True):
+    memories: list[Memory]
+    cursor: Cursor | None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What an erasure removed."""
+
+    user_id: str
+    memories: int
+    journal_entries: int
+    erased_at: str
+
+
+class Flushed(msgspec.Struct, frozen=True):
+    """How many journal entries a flush stored, and how many it could not."""
+
+    stored: int
+    failed: int
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What an import did. *errors* are (line number, reason)."""
+
+    stored: int
+    known: int
+    errors: list[tuple[int, str]]
+
+
+class KeeperStatus(msgspec.Struct, frozen=True):
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
+
+    pid: int
+    pending: int
+    failed: int
+    oldest_age_s: float | None
+    trouble: str | None
+
+
+class Load(Request, frozen=True, tag=True):
+    """All memories of one user."""
+
+    scope: Scope
+    reply: ClassVar[Any] = Pack
+
+
+class Journaled(Request, frozen=True, tag=True):
+    """There is something new in the journal. Sent as a push."""
+
+
+class ListUsers(Request, frozen=True, tag=True):
+    """Users, latest activity first."""
+
+    limit: int
+    cursor: Cursor | None
+    reply: ClassVar[Any] = UserPage
+
+
+class ListMemories(Request, frozen=True, tag=True):
+    """One user's memories, newest first."""
+
+    scope: Scope
+    limit: int
+    cursor: Cursor | None
+    include_superseded: bool
+    reply: ClassVar[Any] = MemoryPage
+
+
+class Erase(Request, frozen=True, tag=True):
+    """One memory, or with *memory_id* None everything about a user."""
+
+    scope: Scope
+    memory_id: str | None
+    reply: ClassVar[Any] = Receipt
+
+
+class Import(Request, frozen=True, tag=True):
+    """JSON Lines to take in; *first_line* is the number of the first of them in its file."""
+
+    lines: bytes
+    first_line: int
+    reply: ClassVar[Any] = Imported
+
+
+class Flush(Request, frozen=True, tag=True):
+    """Answered when everything journaled before it is stored or has failed."""
+
+    reply: ClassVar[Any] = Flushed
+
+
+class Status(Request, frozen=True, tag=True):
+    """How are you?"""
+
+    reply: ClassVar[Any] = KeeperStatus
+
+
+AnyRequest = Load | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
+
+
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """Pushed by the keeper: a user's memories are different now. *everything*: forget what you have of the user."""
+
+    scope: Scope
+    pack: Pack | None = None
+    removed: list[str] = []
+    everything: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """The call failed; *message* is one line for a person."""
+
+    message: str
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """One frame's content. *failed*: the payload is a :class:`Failure`."""
+
+    number: int
+    payload: msgspec.Raw
+    failed: bool = False
+
+
+_encoder = msgspec.msgpack.Encoder()
+_envelopes = msgspec.msgpack.Decoder(Envelope)
+
+
+def frame(number: int, payload: object, *, failed: bool = False) -> bytes:
+    """One frame, ready to be written."""
+    body = _encoder.encode(Envelope(number, msgspec.Raw(_encoder.encode(payload)), failed))
+    return LENGTH.pack(len(body)) + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Envelope:
+    """The next frame.
+
+    Raises:
+        asyncio.IncompleteReadError: the other side is gone.
+        KeeperError: what came is no frame.
+    """
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if length > MAX_FRAME:
+        raise KeeperError(f"a frame of {length} bytes is longer than any message")
+    try:
+        return _envelopes.decode(await reader.readexactly(length))
+    except msgspec.MsgspecError as exc:
+        raise KeeperError(f"not a frame: {exc}") from exc
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the keeper of *data_dir* listens: inside it, or, where that path is too long for a socket, in a private
+    folder for temporary files.
+    """
+    path = data_dir.resolve() / "keeper.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    name = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"memory-proxy-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise KeeperError(f"{folder} belongs to somebody else; set data_dir to a shorter path")
+    return folder / f"{name}.sock"

@@ -1,0 +1,103 @@
+"""The few things that flow through the house. Immutable, and free of behaviour that needs anything else."""
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["full", "read", "write", "shadow", "off"]
+Status = Literal["injected", "empty", "anonymous", "off", "shadow", "skipped", "timeout", "error"]
+Kind = Literal["turn", "fact"]
+
+
+def now() -> datetime:
+    """The current time, in UTC and with its zone."""
+    return datetime.now(UTC)
+
+
+class Scope(msgspec.Struct, frozen=True, dict=True):
+    """Whose memories: one user of one tenant. User ids are data: never a path, a query or a label."""
+
+    user_id: str
+    tenant: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """What stores know the user by: 32 hexadecimal digits, so that no user id can be more than data to them."""
+        raw = f"{self.tenant}\x00{self.user_id}".encode()
+        return hashlib.blake2b(raw, digest_size=16, person=b"mp-user").hexdigest()
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing said, as text. *name* is the speaker where a conversation names several."""
+
+    role: str
+    text: str
+    name: str | None = None
+    created_at: datetime | None = None
+
+
+class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one finished request adds to a conversation: the user's new messages and the assistant's reply.
+
+    *first_index* is the position of ``messages[0]`` among the conversation's user and assistant texts; system,
+    developer and tool messages do not count, so that a position does not move when a client adds one.
+    """
+
+    user_id: str
+    conversation_id: str
+    first_index: int
+    messages: list[Message]
+    at: datetime
+    tenant: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.user_id, self.tenant)
+
+
+class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing remembered, in the shape that the control plane and exported files show."""
+
+    id: str
+    user_id: str
+    kind: Kind
+    role: str
+    text: str
+    created_at: datetime
+    conversation_id: str
+    message_index: int
+    name: str | None = None
+    superseded_by: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A memory with what is needed to find it.
+
+    *vector*: little-endian float16, unit length, or empty where no embedder is configured.
+    *terms*: from :func:`proxy.text.pack_terms`, made by analysis version *analysis*.
+    *model*: the name of the embedder that made the vector; vectors of different models do not compare.
+    """
+
+    memory: Memory
+    vector: bytes
+    terms: bytes
+    analysis: int
+    model: str = ""
+
+
+class Pack(msgspec.Struct, frozen=True):
+    """Many records side by side, as the keeper sends them: decoding is a handful of array views, not a loop.
+
+    *vectors*: n × dim little-endian float16; *hashes*/*counts*: each memory's distinct terms one after the other as
+    little-endian uint32 / uint16; *sizes*: uint32, how many distinct terms each memory has.
+    """
+
+    memories: list[Memory]
+    dim: int
+    vectors: bytes
+    hashes: bytes
+    counts: bytes
+    sizes: bytes

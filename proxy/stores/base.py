@@ -1,0 +1,60 @@
+"""What a store of memories can do. Synchronous: only the keeper's worker threads speak to one."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from proxy.models import Record, Scope
+
+
+class KnownUser(NamedTuple):
+    """A user who has, or had, something stored."""
+
+    scope: Scope
+    last_activity: datetime
+
+
+class Store(Protocol):
+    """Keeps records by user. Every method raises :class:`~proxy.errors.StoreError` when the store fails.
+
+    Safe to call from several threads. One user's records never show up for another, whatever their ids contain.
+    """
+
+    def put(self, records: Mapping[Scope, Sequence[Record]]) -> None:
+        """Adds users' records, replacing those with the same memory id."""
+
+    def load(self, scope: Scope) -> list[Record]:
+        """All records of a user, in no particular order."""
+
+    def known(self, scope: Scope, ids: Sequence[str]) -> set[str]:
+        """Those of *ids* that the user has a record of."""
+
+    def count(self, scope: Scope) -> int:
+        """How many records a user has."""
+
+    def delete(self, scope: Scope, ids: Sequence[str]) -> int:
+        """Removes records by memory id; answers how many there were."""
+
+    def delete_user(self, scope: Scope) -> int:
+        """Removes all records of a user, and the user; answers how many records there were."""
+
+    def touch(self, users: Iterable[KnownUser]) -> None:
+        """Notes that these users exist and when each was last active."""
+
+    def users(self) -> list[KnownUser]:
+        """Every user, in no particular order."""
+
+    def close(self) -> None:
+        """Releases files and connections."""
+
+
+STORES: Final = {"embedded": "proxy.stores.chroma:EmbeddedChroma"}
+
+
+def open_store(mode: str, data_dir: Path) -> Store:
+    """The store that *mode* names in the table. Imported only now, so that nobody pays for what is not configured."""
+    module, _, name = STORES[mode].partition(":")
+    factory: Callable[[Path], Store] = getattr(importlib.import_module(module), name)
+    return factory(data_dir)

@@ -1,0 +1,43 @@
+"""Owned background tasks: each has a name, a strong reference, and somebody who hears of its failure."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """The background tasks of one event loop.
+
+    asyncio keeps only weak references to tasks, so one that nobody holds may vanish half-way. A task that fails is
+    logged, never silent; cancellation is no failure.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Runs *coroutine* until it ends or :meth:`cancel` is called."""
+        task = asyncio.create_task(coroutine, name=name)  # noqa: TID251  # the one place that may
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), error=repr(failure))
+
+    async def drain(self) -> None:
+        """Waits until no task is left, those spawned meanwhile included."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def cancel(self) -> None:
+        """Cancels what is left and waits for it to end."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self.drain()

@@ -1,0 +1,155 @@
+"""The benchmark: its arithmetic, its processes, and one very small run of everything."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from proxy.bench.load import Answer, LoadError, repeat
+from proxy.bench.plan import Plan
+from proxy.bench.processes import Child, ChildError, find_children, read_cpu_seconds
+from proxy.bench.report import Report, Row, difference, percentile, ratio
+from proxy.bench.scrape import Scrape, bucket_quantile, quantile_between
+from proxy.bench.stages import run_benchmark
+from proxy.cli.bench import build_table
+
+TINY = Plan(
+    rounds=1,
+    chats=10,
+    streams=2,
+    chunks=5,
+    concurrency=2,
+    pairs=10,
+    paced_streams=2,
+    paced_rounds=1,
+    gap_ms=1,
+    memories=20,
+    store_size=60,
+    visits=2,
+    stored=100,
+    kills=1,
+    kill_load_s=0.2,
+    settle_s=0,
+)
+
+
+def make_row(value: float | None, target: float | None = None) -> Row:
+    return Row(name="a row", value=value, unit="ms", target=target, meaning="for the test")
+
+
+@pytest.mark.parametrize(
+    ("row", "measured", "asked", "met"),
+    [
+        (make_row(1.234, 2), "1.23 ms", "≤ 2 ms", True),
+        (make_row(2, 2), "2 ms", "≤ 2 ms", True),
+        (make_row(1234.5, 450), "1,234 ms", "≤ 450 ms", False),
+        (make_row(3), "3 ms", "", None),
+        (make_row(None, 2), "n/a", "≤ 2 ms", None),
+    ],
+)
+def test_rows_say_what_was_measured(row: Row, measured: str, asked: str, met: bool | None) -> None:
+    """What a machine does not tell is n/a and neither met nor missed."""
+    assert (row.measured, row.asked, row.met) == (measured, asked, met)
+
+
+def test_missing_numbers_stay_missing() -> None:
+    """Arithmetic with an unknown number gives an unknown number, not zero."""
+    assert percentile([], 99) is None
+    assert percentile([1.0, 3.0], 50) == 2
+    assert difference(None, 1) is difference(1, None) is None
+    assert difference(3, 1, scale=1000) == 2000
+    assert ratio(1, None) is ratio(1, 0) is None
+    assert ratio(3, 2) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("buckets", "share", "value"),
+    [
+        ({}, 0.5, None),
+        ({1.0: 0, float("inf"): 0}, 0.5, None),
+        ({1.0: 10, 2.0: 10, float("inf"): 10}, 0.5, 0.5),
+        ({1.0: 0, 2.0: 10, float("inf"): 10}, 0.9, 1.9),
+        ({1.0: 5, 2.0: 5, float("inf"): 10}, 0.9, 2.0),
+    ],
+)
+def test_quantiles_lie_inside_their_bucket(buckets: dict[float, float], share: float, value: float | None) -> None:
+    """Interpolated within a bucket; beyond the last bound, that bound."""
+    found = bucket_quantile(buckets, share)
+    assert found == (None if value is None else pytest.approx(value))
+
+
+def test_only_what_came_between_two_scrapes_counts() -> None:
+    """What a histogram had before the first scrape is taken off; label sets are added up."""
+    text = (
+        "# TYPE lag histogram\n"
+        'lag_bucket{{p="a",le="1.0"}} {fast}\nlag_bucket{{p="a",le="2.0"}} {all}\nlag_bucket{{p="a",le="+Inf"}} {all}\n'
+        'lag_bucket{{p="b",le="1.0"}} 0\nlag_bucket{{p="b",le="2.0"}} 0\nlag_bucket{{p="b",le="+Inf"}} 0\n'
+    )
+    before, after = Scrape(text.format(fast=100, all=100)), Scrape(text.format(fast=100, all=110))
+    assert quantile_between(before, after, "lag", 0.5) == pytest.approx(1.5)
+    assert quantile_between(after, after, "lag", 0.5) is None
+    assert quantile_between(before, after, "no_such_metric", 0.5) is None
+
+
+async def test_a_failed_chat_stops_the_measurement() -> None:
+    """The first failure comes out as itself, so that the command line can explain it."""
+
+    async def fail(number: int) -> Answer:
+        raise LoadError(f"chat {number}")
+
+    with pytest.raises(LoadError, match="chat 0"):
+        await repeat(fail, times=5, concurrency=2)
+
+
+async def test_chats_are_repeated_as_often_as_asked() -> None:
+    """Each number is asked once, however many ask at a time."""
+    asked: list[int] = []
+
+    async def ask(number: int) -> Answer:
+        asked.append(number)
+        return Answer(200, 0.0, {"X-Memory-Recall-Ms": "1.5"}, b"", [1.0, 1.25, 2.0])
+
+    answers = await repeat(ask, times=10, concurrency=3, first=5)
+    assert sorted(asked) == list(range(5, 15))
+    assert (answers[0].gaps, answers[0].recall_ms) == ([0.25, 0.75], 1.5)
+
+
+def test_a_child_that_ends_early_says_why() -> None:
+    """The error holds the last lines that the child wrote."""
+    with Child("proxy.bench.no_such_module") as child:
+        with pytest.raises(ChildError, match="No module named"):
+            child.url()
+        with pytest.raises(ChildError, match="ended with 1"):
+            child.wait()
+
+
+def test_a_child_listens_and_is_stopped() -> None:
+    """The upstream's process is measured while it lives, and is gone afterwards."""
+    with Child("proxy.bench.upstream") as child:
+        assert child.url().startswith("http://127.0.0.1:")
+        assert (read_cpu_seconds(child.pid) or 1) > 0
+    assert read_cpu_seconds(child.pid) is None
+    assert find_children(child.pid) == []
+
+
+def test_a_small_run_measures_everything(tmp_path: Path) -> None:
+    """All rows are there, once each; the promises that do not depend on the machine's speed are kept."""
+    said: list[str] = []
+    report = run_benchmark(TINY, said.append, parent=tmp_path)
+    rows = {row.name: row for row in report.rows}
+    assert len(rows) == len(report.rows) == 29
+    assert [rows[name].value for name in ("failed chats", "lost exchanges", "stored twice")] == [0, 0, 0]
+    assert rows["chats with memory"].value == 100
+    assert "killing the keeper" in said
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(json.dumps(report.to_dict()))["rows"][0]["met"] in (True, False)
+
+
+def test_the_table_shows_every_row() -> None:
+    """Rows with equal names are both shown, and an unknown number as such."""
+    console = Console(width=120, record=True, color_system=None)
+    console.print(build_table(Report([make_row(1, 2), make_row(None)])))
+    printed = console.export_text()
+    assert printed.count("a row") == 2
+    assert "n/a" in printed

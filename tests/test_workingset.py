@@ -1,0 +1,265 @@
+"""Packs, working sets and the cache of them."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+
+from proxy.embedders.base import pack_vector
+from proxy.models import Memory, Record, Scope
+from proxy.text import ANALYSIS, hash_word, pack_terms, terms
+from proxy.workingset import Change, WorkingSet, WorkingSets, make_pack
+
+_WORDS = ("apple", "bread", "cat", "dog", "egg", "fig", "grape", "ham")
+
+
+def make_record(
+    number: int, text: str = "apple", *, conversation: str = "c", vector: Sequence[float] = (), name: str | None = None
+) -> Record:
+    memory = Memory(
+        id=f"m{number}",
+        user_id="u",
+        kind="turn",
+        role="user",
+        text=text,
+        created_at=datetime(2024, 1, 1, tzinfo=UTC),
+        conversation_id=conversation,
+        message_index=number,
+        name=name,
+    )
+    packed = pack_vector(np.array(vector, np.float32)) if vector else b""
+    return Record(memory, packed, pack_terms(text, name), ANALYSIS)
+
+
+def list_counts(working_set: WorkingSet, word: str) -> dict[str, float]:
+    """Which memories say *word*, and how often."""
+    found = working_set.find([hash_word(word)])
+    return {
+        working_set.memories[row].id: count
+        for row, count in zip(found.row.tolist(), found.weight.tolist(), strict=True)
+    }
+
+
+def test_a_pack_becomes_a_set() -> None:
+    """Postings, lengths, vectors and memories of a pack are those of its records."""
+    records = [make_record(0, "dog dog cat", vector=(1, 0)), make_record(1, "cat bread", vector=(0, 1))]
+    working_set = WorkingSet.from_pack(make_pack(records))
+    assert working_set.memories == [record.memory for record in records]
+    assert list_counts(working_set, "dog") == {"m0": 2}
+    assert list_counts(working_set, "cat") == {"m0": 1, "m1": 1}
+    assert list_counts(working_set, "fig") == {}
+    assert working_set.columns.words.tolist() == [3, 2]
+    assert working_set.vectors.tolist() == [[1, 0], [0, 1]]
+
+
+def test_terms_are_numbered_by_their_place() -> None:
+    """Postings of several terms say which of the asked terms they belong to."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0, "dog cat"), make_record(1, "cat")]))
+    found = working_set.find([hash_word("fig"), hash_word("cat"), hash_word("dog")])
+    assert sorted(zip(found.term.tolist(), found.row.tolist(), strict=True)) == [(1, 0), (1, 1), (2, 0)]
+
+
+@pytest.mark.parametrize("hash_value", [0, 0xFFFFFFFF])
+def test_extreme_terms_are_found(hash_value: int) -> None:
+    """The least and the greatest possible hash are terms like any other."""
+    packed = np.array([hash_value], "<u4").tobytes() + np.array([3], "<u2").tobytes()
+    record = msgspec.structs.replace(make_record(0), terms=packed)
+    found = WorkingSet.from_pack(make_pack([record])).find([hash_value])
+    assert (found.row.tolist(), found.weight.tolist()) == ([0], [3])
+
+
+def test_vectors_of_another_size_count_as_none() -> None:
+    """The commonest size wins; a record without a vector, or with one of another model, has zeros."""
+    records = [
+        make_record(0, vector=(1, 0)),
+        make_record(1, vector=(1, 0, 0)),
+        make_record(2),
+        make_record(3, vector=(0, 1)),
+    ]
+    working_set = WorkingSet.from_pack(make_pack(records))
+    assert working_set.vectors.tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
+    working_set.add(make_pack([make_record(4, vector=(1, 0, 0))]))
+    assert working_set.vectors[4].tolist() == [0, 0]
+
+
+def test_vectors_may_come_later() -> None:
+    """A set without vectors takes the size of the first ones added."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0)]))
+    assert working_set.vectors.shape == (1, 0)
+    working_set.add(make_pack([make_record(1, vector=(0, 1))]))
+    assert working_set.vectors.tolist() == [[0, 0], [0, 1]]
+    working_set.add(make_pack([make_record(2)]))
+    assert working_set.vectors.tolist() == [[0, 0], [0, 1], [0, 0]]
+
+
+def test_an_empty_pack_is_fine() -> None:
+    """Nobody has no memories, and finding among them finds none."""
+    working_set = WorkingSet.from_pack(make_pack([]))
+    assert len(working_set) == 0
+    assert len(working_set.find([1]).row) == 0
+    assert working_set.layout.neighbours.shape == (4, 0)
+
+
+def test_additions_replace_the_same_id() -> None:
+    """A memory added again takes the place of the old one, words and all."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0, "dog"), make_record(1, "cat")]))
+    working_set.add(make_pack([make_record(0, "bread")]))
+    assert len(working_set) == 2
+    assert list_counts(working_set, "dog") == {}
+    assert list_counts(working_set, "bread") == {"m0": 1}
+    assert list_counts(working_set, "cat") == {"m1": 1}
+
+
+def test_a_broken_pack_changes_nothing() -> None:
+    """Parts that do not fit together raise ValueError before anything is replaced."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0, "dog", vector=(1, 0))]))
+    good = make_pack([make_record(0, "cat", vector=(0, 1))])
+    for broken in (msgspec.structs.replace(good, counts=b""), msgspec.structs.replace(good, vectors=b"\0\0")):
+        with pytest.raises(ValueError, match=r"fit together|do not make"):
+            working_set.add(broken)
+    assert list_counts(working_set, "dog") == {"m0": 1}
+
+
+def test_removal_leaves_no_trace() -> None:
+    """A removed memory is neither counted nor found, and unknown ids are ignored."""
+    records = [make_record(number, text, vector=(number, 1)) for number, text in enumerate(("dog", "dog cat", "cat"))]
+    working_set = WorkingSet.from_pack(make_pack(records))
+    before = working_set.nbytes
+    working_set.remove(["m1", "m1", "nobody"])
+    assert [memory.id for memory in working_set.memories] == ["m0", "m2"]
+    assert list_counts(working_set, "dog") == {"m0": 1}
+    assert list_counts(working_set, "cat") == {"m2": 1}
+    assert working_set.vectors.tolist() == [[0, 1], [2, 1]]
+    assert "m1" not in working_set
+    assert working_set.nbytes < before
+
+
+def test_many_changes_equal_one_pack() -> None:
+    """However a set came about, with merges of its postings and growth of its arrays, it finds the same."""
+    chance = random.Random(5)
+    state: dict[str, Record] = {}
+    working_set = WorkingSet()
+    for _ in range(120):
+        batch = [
+            make_record(chance.randrange(900), _pick_text(chance), vector=(1, 2)) for _ in range(chance.randrange(40))
+        ]
+        batch = list({record.memory.id: record for record in batch}.values())
+        working_set.add(make_pack(batch))
+        state |= {record.memory.id: record for record in batch}
+        gone = [f"m{chance.randrange(900)}" for _ in range(5)]
+        working_set.remove(gone)
+        state = {key: record for key, record in state.items() if key not in gone}
+    assert {memory.id for memory in working_set.memories} == state.keys()
+    assert working_set.vectors.tolist() == [[1, 2]] * len(state)
+    for word in _WORDS:
+        term = hash_word(terms_word(word))
+        expected = {key: counts[term] for key, record in state.items() if term in (counts := terms(record.memory.text))}
+        assert list_counts(working_set, terms_word(word)) == expected
+
+
+def terms_word(word: str) -> str:
+    """The index word of *word*."""
+    return {"apple": "appl"}.get(word, word)
+
+
+def _pick_text(chance: random.Random) -> str:
+    rare = " ".join(f"w{chance.randrange(5000)}" for _ in range(30))
+    return " ".join(chance.choices(_WORDS, k=4)) + " " + rare
+
+
+def test_neighbours_are_of_the_same_conversation_in_order() -> None:
+    """Rows two and one before and after by position, whatever order they came in; none beyond the conversation."""
+    records = [make_record(n, conversation=c) for c, n in (("a", 2), ("b", 7), ("a", 0), ("a", 1), ("b", 8))]
+    near = WorkingSet.from_pack(make_pack(records)).layout.neighbours
+    none = 5
+    assert near[:, 0].tolist() == [2, 3, none, none]
+    assert near[:, 2].tolist() == [none, none, 3, 0]
+    assert near[:, 3].tolist() == [none, 2, 0, none]
+    assert near[:, 1].tolist() == [none, none, 4, none]
+
+
+def test_neighbours_follow_changes() -> None:
+    """A memory added or removed changes who is next to whom."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0), make_record(2)]))
+    assert working_set.layout.neighbours[2].tolist() == [1, 2]
+    working_set.add(make_pack([make_record(1)]))
+    assert working_set.layout.neighbours[2].tolist() == [2, 3, 1]
+    working_set.remove(["m1"])
+    assert working_set.layout.neighbours[2].tolist() == [1, 2]
+
+
+def test_speakers_are_found_by_a_part_of_their_name() -> None:
+    """A term of a name finds what that person said; nobody of that name is None."""
+    working_set = WorkingSet.from_pack(
+        make_pack([make_record(0, name="Ann Lee"), make_record(1), make_record(2, name="Bo")])
+    )
+    found = working_set.speaker_rows(terms("lee"))
+    assert found is not None
+    assert found.tolist() == [True, False, False]
+    assert working_set.speaker_rows(terms("carl")) is None
+    working_set.add(make_pack([make_record(3, name="Carl")]))
+    found = working_set.speaker_rows(terms("carl"))
+    assert found is not None
+    assert found.tolist() == [False, False, False, True]
+
+
+def _fill(sets: WorkingSets, *users: str) -> int:
+    """Give every one of *users* a set of the same size, which is the answer."""
+    size = 0
+    for user in users:
+        working_set = WorkingSet.from_pack(make_pack([make_record(0)]))
+        size = working_set.nbytes
+        sets.put(Scope(user), working_set)
+    return size
+
+
+def test_the_least_recently_used_set_goes_first() -> None:
+    """Looking at a set keeps it; the one not looked at longest makes room."""
+    size = _fill(WorkingSets(10**6), "x")
+    sets = WorkingSets(2 * size)
+    _fill(sets, "a", "b")
+    assert sets.get(Scope("a")) is not None
+    _fill(sets, "c")
+    assert sets.get(Scope("b")) is None
+    assert sets.get(Scope("a")) is not None
+    assert (len(sets), sets.nbytes) == (2, 2 * size)
+
+
+def test_a_set_larger_than_the_cache_is_not_kept() -> None:
+    """What alone exceeds the limit leaves an empty cache and correct books."""
+    sets = WorkingSets(10)
+    _fill(sets, "a")
+    assert (len(sets), sets.nbytes) == (0, 0)
+
+
+def test_tenants_and_users_are_apart() -> None:
+    """The same user id of another tenant is another user."""
+    sets = WorkingSets(10**6)
+    _fill(sets, "a")
+    assert sets.get(Scope("a", tenant="t")) is None
+
+
+def test_changes_reach_the_cached_set() -> None:
+    """Additions, removals and the growth in bytes are applied to a set in the cache, and to no other."""
+    sets = WorkingSets(10**6)
+    size = _fill(sets, "a")
+    sets.apply(Scope("a"), Change(added=make_pack([make_record(1), make_record(2)]), removed=["m0"]))
+    cached = sets.get(Scope("a"))
+    assert cached is not None
+    assert [memory.id for memory in cached.memories] == ["m1", "m2"]
+    assert sets.nbytes == cached.nbytes > size
+    sets.apply(Scope("b"), Change(added=make_pack([make_record(1)])))
+    assert sets.get(Scope("b")) is None
+
+
+def test_an_erased_user_is_gone() -> None:
+    """After erasure, and after clearing, nothing is kept and nothing is counted."""
+    sets = WorkingSets(10**6)
+    _fill(sets, "a", "b")
+    sets.apply(Scope("a"), Change(erased=True))
+    assert sets.get(Scope("a")) is None
+    sets.clear()
+    assert (len(sets), sets.nbytes) == (0, 0)
