@@ -1,6 +1,7 @@
 """The request side of chat completions: what is read from a body, and that injecting changes nothing else."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -298,34 +299,26 @@ bodies = st.tuples(
 blanks = st.sampled_from(["", "", " ", "\n  ", "\r\n\t"])
 
 
-def write(value: Any, blank: str, *, ascii_only: bool) -> str:
+def write(value: Any, *, blank: str, ascii_only: bool) -> str:
     """*value* as JSON, with *blank* wherever white space is allowed."""
+    inside = partial(write, blank=blank, ascii_only=ascii_only)
     match value:
         case Number():
             return str(value)
         case Pairs():
-            fields = (
-                f"{blank}{write(key, blank, ascii_only=ascii_only)}{blank}:{blank}"
-                f"{write(inner, blank, ascii_only=ascii_only)}"
-                for key, inner in value
-            )
-            return "{" + f"{blank},".join(fields) + blank + "}"
+            fields = (f"{blank}{inside(key)}{blank}:{blank}{inside(inner)}" for key, inner in value)
+            return f"{{{f'{blank},'.join(fields)}{blank}}}"
         case list():
-            return (
-                "["
-                + ",".join(blank + write(inner, blank, ascii_only=ascii_only) + blank for inner in value)
-                + blank
-                + "]"
-            )
+            return f"[{f'{blank},'.join(blank + inside(inner) for inner in value)}{blank}]"
         case _:
             return json.dumps(value, ensure_ascii=ascii_only)
 
 
 def encode(tree: Pairs, blank: str, ascii_only: bool) -> bytes:
     try:
-        return write(tree, blank, ascii_only=ascii_only).encode()
+        return write(tree, blank=blank, ascii_only=ascii_only).encode()
     except UnicodeEncodeError:  # lone surrogates exist as escapes only
-        return write(tree, blank, ascii_only=True).encode()
+        return write(tree, blank=blank, ascii_only=True).encode()
 
 
 written = st.builds(encode, bodies, blanks, st.booleans())

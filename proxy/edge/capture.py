@@ -1,12 +1,17 @@
 """What passes between a client and the upstream, folded into an exchange and journaled before the last byte leaves."""
 
+import asyncio
 import time
+from typing import Final
 
 from proxy.dialects.folding import Fold
 from proxy.edge.conversation import Conversation
 from proxy.journal import JournalWriter
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
+
+# How long the last byte of an answer may wait for a disk that hangs.
+PATIENCE_S: Final = 2.0
 
 
 class Capture:
@@ -53,6 +58,8 @@ class Capture:
                 self._metrics.count("exchanges_total", "discarded")
                 return
             began = time.perf_counter()
-            await self._journal.append(self._conversation.exchange(reply))
+            # Cancelling the wait takes nothing back: it is written as soon as the disk answers.
+            async with asyncio.timeout(PATIENCE_S):
+                await self._journal.append(self._conversation.exchange(reply))
             self._metrics.observe("journal_append_seconds", time.perf_counter() - began)
             self._metrics.count("exchanges_total", "journaled")

@@ -1,5 +1,6 @@
 """``POST /v1/chat/completions``: recall, inject, relay, remember."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ ABILITIES: Final[Mapping[str, frozenset[Ability]]] = {
     "shadow": frozenset({"recall", "store"}),
     "off": frozenset(),
 }
+
+# Bytes from which on a body is parsed in a thread; parsing takes about 1 ms a megabyte, 5 at the worst.
+LARGE_BODY: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,12 @@ class Interceptor:
         abilities = self._abilities(headers.first(scope["headers"], headers.MODE))
         self._refuse_long(headers.first(scope["headers"], b"content-length"))
         body = await inbox.body(self._max_body)
-        turn = self._read(scope["headers"], body, abilities)
+        turn = await self._read(scope["headers"], body, abilities)
         began = time.perf_counter()
         recollection = await self._remember(turn)
+        body, recollection = self._inject(turn, body, recollection)
         elapsed = time.perf_counter() - began
         self._count(turn, recollection, elapsed)
-        if recollection.block is not None and turn.request is not None:
-            body = turn.request.inject(recollection.block.text)
         return await self._relay(
             self._relay.outgoing(scope, body),
             send,
@@ -107,10 +110,11 @@ class Interceptor:
         if length is not None and length.isdigit() and int(length) > self._max_body:
             raise ApiError(413, "body_too_large", f"The request body has more than {self._max_body} bytes.")
 
-    def _read(self, raw: RawHeaders, body: bytes, abilities: frozenset[Ability]) -> Turn:
+    async def _read(self, raw: RawHeaders, body: bytes, abilities: frozenset[Ability]) -> Turn:
         if not abilities:
             return Turn(abilities, None, None, None)
-        request = ChatRequest.parse(body)
+        # A body of many megabytes would hold up everybody else's streams.
+        request = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else ChatRequest.parse(body)
         fallback = request is not None and self._settings.identity.body_fallback
         sent = headers.every(raw, self._identity_header)
         scope = identify(sent, request.body_user if fallback and request is not None else None)
@@ -135,6 +139,14 @@ class Interceptor:
             return Recollection("error")
         return recollection
 
+    def _inject(self, turn: Turn, body: bytes, recollection: Recollection) -> tuple[bytes, Recollection]:
+        """The body with the block in it, if there is one."""
+        if recollection.block is None or turn.request is None:
+            return body, recollection
+        with self._fail_open("inject"):
+            return turn.request.inject(recollection.block.text), recollection
+        return body, Recollection("error")
+
     def _capture(self, turn: Turn) -> Capture | None:
         if "store" not in turn.abilities or turn.scope is None or turn.request is None or not turn.request.new:
             return None
@@ -147,6 +159,14 @@ class Interceptor:
             self._metrics.observe("recall_seconds", elapsed)
         if recollection.block is not None:
             self._metrics.observe("block_tokens", recollection.block.tokens)
+
+
+def _parse(body: bytes) -> ChatRequest | None:
+    """Parses and reads all texts, so that nothing is left for the event loop to do."""
+    request = ChatRequest.parse(body)
+    if request is not None:
+        _ = request.new
+    return request
 
 
 def _without_recall(turn: Turn) -> Status | None:

@@ -18,15 +18,22 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
         self._thread: threading.Thread | None = None
 
     def ask(self) -> None:
-        """Requests one. Returns at once; several requests during one checkpoint are one."""
+        """Requests one. Returns at once; one that is asked for while another runs is not made."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name="journal-checkpoints", daemon=True)
             self._thread.start()
-        if self._requests.empty():
+        if self._idle.is_set():
+            self._idle.clear()
             self._requests.put(True)
+
+    def wait(self) -> None:
+        """Returns when the one that was asked for last, if any, is through."""
+        self._idle.wait()
 
     def close(self) -> None:
         """Ends the thread, after the checkpoint that runs."""
@@ -36,7 +43,7 @@ class Checkpoints:
 
     def _main(self) -> None:
         while self._requests.get():
-            database = Database(self._directory, check_up_to=0)
+            database = Database(self._directory, checked=False)
             try:
                 database.checkpoint()
             except JournalError as exc:
@@ -44,3 +51,4 @@ class Checkpoints:
                 _log.warning("journal.checkpoint_failed", reason=str(exc))
             finally:
                 database.close()
+                self._idle.set()

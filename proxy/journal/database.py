@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from proxy.errors import JournalError
-from proxy.journal import recovery
+from proxy.journal import recovery, salvage
 from proxy.journal.entries import VERSION
 from proxy.journal.files import FileLock, Identity, JournalFiles
 
@@ -38,15 +38,15 @@ class _DamagedError(sqlite3.DatabaseError):
 class Database:
     """Runs transactions on the current file. For one thread at a time; several handles and processes may share a file.
 
-    Opens lazily, and again after any failure, so that what was wrong may have passed by the next call. A database of
-    up to *check_up_to* bytes is checked throughout when it is opened.
+    Opens lazily, and again after any failure, so that what was wrong may have passed by the next call. Looks for
+    damage when it opens, unless *checked* is false: then only where it comes upon it.
     """
 
-    def __init__(self, directory: Path, *, busy_s: float = BUSY_S, check_up_to: int = _CHECKED_AT_OPEN) -> None:
+    def __init__(self, directory: Path, *, busy_s: float = BUSY_S, checked: bool = True) -> None:
         self.files = JournalFiles(directory)
         self._lock = FileLock(self.files.lock)
         self._busy_s = busy_s
-        self._check_up_to = check_up_to
+        self._checked = checked
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
 
@@ -112,7 +112,8 @@ class Database:
         )
         # Ours from here on, sound or not: a damaged file's handle is closed after the swap, see _replace.
         self._connection = connection
-        for pragma in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "secure_delete = ON"):
+        connection.text_factory = _lenient
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 0", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
         try:
             self._check(connection)
@@ -128,14 +129,30 @@ class Database:
             raise JournalError(f"the journal was written by a newer version ({version}, known is {VERSION})")
         if version < VERSION:
             raise _DamagedError("not a journal")
-        if self.files.database.stat().st_size <= self._check_up_to:
+        if self._checked:
+            self._check_pages(connection)
+            self._check_log(connection)
+
+    def _check_pages(self, connection: sqlite3.Connection) -> None:
+        if self.files.database.stat().st_size <= _CHECKED_AT_OPEN:
             answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if answer != "ok":
                 raise _DamagedError(" ".join(answer.split()))
 
+    def _check_log(self, connection: sqlite3.Connection) -> None:
+        """Raises when commits lie behind the place where SQLite stopped reading the log, which it does silently.
+
+        One of them is what a process leaves that was killed in the middle of a write: not damage, never confirmed.
+        """
+        generation, ends = salvage.commits(self.files.wal)
+        known = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        beyond = sum(end > known for end in ends)
+        # Another process may have begun the log anew in between.
+        if beyond > 1 and salvage.commits(self.files.wal)[0] == generation:
+            raise _DamagedError(f"the log breaks off {beyond} commits before its end")
+
     def _renew(self) -> None:
         """Lets go of a file that was replaced, and finishes or makes the replacement where nobody has."""
-        self.files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock.hold(exclusive=True, wait_s=_EXCLUSIVE_WAIT_S):
             self._forget()
             if self.files.identity() is not None:
@@ -176,6 +193,7 @@ class Database:
             if _code(exc) & 0xFF != sqlite3.SQLITE_BUSY:
                 with suppress(JournalError, OSError):
                     self._disconnect()
+                    self._lock.close()
             raise JournalError(_one_line(exc)) from exc
 
 
@@ -190,6 +208,11 @@ def _fold_in(connection: sqlite3.Connection) -> bool:
         if logged == moved:
             return True
     return False
+
+
+def _lenient(text: bytes) -> str:
+    """Damaged text must not fail the rows around it."""
+    return text.decode(errors="replace")
 
 
 def _code(exc: Exception) -> int:

@@ -97,9 +97,12 @@ def checksum(payload: bytes) -> int:
     return zlib.crc32(payload)
 
 
-def decode(payload: bytes, crc: int) -> Exchange:
-    """Raises JournalError, with the reason for parking the row, when these are not the bytes that were written."""
-    if checksum(payload) != crc:
+def decode(payload: object, crc: object) -> Exchange:
+    """Raises JournalError, with the reason for parking the row, when these are not the bytes that were written.
+
+    In a damaged row a value may even be of another type.
+    """
+    if not isinstance(payload, bytes) or checksum(payload) != crc:
         raise JournalError("damaged: the checksum does not match")
     try:
         return _decode(payload)

@@ -114,6 +114,7 @@ class FileLock:
     def hold(self, *, exclusive: bool = False, wait_s: float) -> Iterator[None]:
         """Raises JournalError when another process has it for longer than *wait_s*; OSError when the disk is broken."""
         if self._fd is None:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fd = self._fd
         self._acquire(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)

@@ -160,7 +160,7 @@ class JournalReader:
         return int(self._read(lambda connection: connection.execute(sql, parameters).fetchone()[0]))
 
 
-def _decoded(rows: list[tuple[int, bytes, int, int]]) -> tuple[list[Entry], list[tuple[str, int]]]:
+def _decoded(rows: list[tuple[int, object, object, int]]) -> tuple[list[Entry], list[tuple[str, int]]]:
     """The entries in *rows*, and (reason, number) of those that cannot be read."""
     entries: list[Entry] = []
     damaged: list[tuple[str, int]] = []

@@ -87,8 +87,6 @@ def _entry(found: Found) -> tuple[Value, ...] | None:
     if len(found.values) != _WIDTH or not 0 < found.rowid <= _MOST_SEQ:
         return None
     _, _, _, _, state, attempts, _, _, reason, crc, payload = found.values
-    if not isinstance(payload, bytes) or not isinstance(crc, int):
-        return None
     try:
         exchange = decode(payload, crc)
     except JournalError:

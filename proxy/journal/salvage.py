@@ -66,8 +66,26 @@ def _map(stack: ExitStack, path: Path) -> bytes | mmap.mmap:
     return stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def commits(wal: Path) -> tuple[bytes, list[int]]:
+    """What tells this round of the log from the next, and the numbers, from 1, of the frames that end a transaction."""
+    with ExitStack() as stack:
+        data = _map(stack, wal)
+        ends = [number for number, _, _, size_after in _frames(data) if size_after]
+        return data[:_WAL_HEADER], ends
+
+
 def _committed(wal: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
-    """(page number, offset) of each frame up to the last commit, later ones last.
+    """(page number, offset) of each frame up to the last commit, later ones last."""
+    transaction: list[tuple[int, int]] = []
+    for _, start, page, size_after in _frames(wal):
+        transaction.append((page, start))
+        if size_after:
+            yield from transaction
+            transaction.clear()
+
+
+def _frames(wal: bytes | mmap.mmap) -> Iterator[tuple[int, int, int, int]]:
+    """(number, offset, page number, size of the database after the commit it ends or 0) of this round's frames.
 
     Frames of earlier rounds have other salts. A damaged frame is passed over, where SQLite would stop at it.
     """
@@ -75,15 +93,11 @@ def _committed(wal: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
         return
     sound = struct.unpack_from(">I", wal)[0] in _WAL_MAGIC
     salts = wal[16:24] if sound else wal[_WAL_HEADER + 8 : _WAL_HEADER + 16]
-    transaction: list[tuple[int, int]] = []
-    for start in range(_WAL_HEADER, len(wal) - _FRAME_HEADER - PAGE_SIZE + 1, _FRAME_HEADER + PAGE_SIZE):
-        number, size_after = struct.unpack_from(">II", wal, start)
-        if wal[start + 8 : start + 16] != salts:
-            continue
-        transaction.append((number, start + _FRAME_HEADER))
-        if size_after:
-            yield from transaction
-            transaction.clear()
+    whole = range(_WAL_HEADER, len(wal) - _FRAME_HEADER - PAGE_SIZE + 1, _FRAME_HEADER + PAGE_SIZE)
+    for number, start in enumerate(whole, 1):
+        page, size_after = struct.unpack_from(">II", wal, start)
+        if wal[start + 8 : start + 16] == salts:
+            yield number, start + _FRAME_HEADER, page, size_after
 
 
 def _rows_of(pages: Pages, page: bytes) -> Iterator[Found | None]:
