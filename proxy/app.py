@@ -63,7 +63,11 @@ class App:
         fail_open = FailOpen(self.metrics)
         self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
         self.supervisor = Supervisor(settings, self.keeper, self.metrics)
-        self.journal = JournalWriter(settings.data_dir, on_written=self._tell_keeper)
+        self.journal = JournalWriter(
+            settings.data_dir,
+            on_written=self._tell_keeper,
+            on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
+        )
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
         self.recall = RecallService(self.keeper, self._embedder, self._tokens.count, fail_open, self.tasks)

@@ -3,7 +3,7 @@
 Nothing here is thread-safe: a working set belongs to the event loop, and so does the cache of them.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.models import Memory, Pack, Record, Scope
-from proxy.text import terms, unpack_terms
+from proxy.models import Memory, Pack, Scope
+from proxy.text import terms
 
 # A posting is one unsigned 64-bit number: 32 bits of term, 20 of row, 12 of count. Sorting the numbers groups them by
 # term and then by row, which makes the index of 1,000 memories cost one np.sort (0.25 ms) instead of three gathers.
@@ -36,24 +36,6 @@ _OBJECT_BYTES: Final = 600
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 Keys = NDArray[np.uint64]
-
-
-def make_pack(records: Sequence[Record]) -> Pack:
-    """Lay *records* side by side, for the keeper to send.
-
-    The commonest vector size wins; a record of another one (its model has changed since), or of none, gets zeros.
-    """
-    sizes = Counter(len(record.vector) for record in records if record.vector)
-    size = sizes.most_common(1)[0][0] if sizes else 0
-    unpacked = [unpack_terms(record.terms) for record in records]
-    return Pack(
-        memories=[record.memory for record in records],
-        dim=size // 2,
-        vectors=b"".join(record.vector if len(record.vector) == size else bytes(size) for record in records),
-        hashes=b"".join(hashes.tobytes() for hashes, _ in unpacked),
-        counts=b"".join(counts.tobytes() for _, counts in unpacked),
-        sizes=np.array([len(hashes) for hashes, _ in unpacked], "<u4").tobytes(),
-    )
 
 
 class Postings(NamedTuple):

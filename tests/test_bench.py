@@ -20,7 +20,7 @@ TINY = Plan(
     streams=2,
     chunks=5,
     concurrency=2,
-    pairs=10,
+    samples=10,
     paced_streams=2,
     paced_rounds=1,
     gap_ms=1,
@@ -138,7 +138,7 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     said: list[str] = []
     report = run_benchmark(TINY, said.append, parent=tmp_path)
     rows = {row.name: row for row in report.rows}
-    assert len(rows) == len(report.rows) == 29
+    assert len(rows) == len(report.rows) == 33
     assert [rows[name].value for name in ("failed chats", "lost exchanges", "stored twice")] == [0, 0, 0]
     assert rows["chats with memory"].value == 100
     assert "killing the keeper" in said

@@ -283,10 +283,12 @@ def test_only_a_few_damaged_databases_are_kept_and_erasing_deletes_them(tmp_path
     reader = JournalReader(tmp_path)
     assert reader.counts().pending == 5
     assert len(list(tmp_path.glob("journal.corrupt-*.sqlite"))) == 3
+    (tmp_path / "journal.building.sqlite").touch()
+    (tmp_path / "journal.ready.sqlite").touch()
 
     reader.erase(Scope("somebody"))
     reader.close()
-    assert list(tmp_path.glob("journal.corrupt-*")) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"journal.sqlite", "journal.lock"}
 
 
 def test_a_reader_waits_no_longer_than_it_should_for_a_recovery(tmp_path: Path) -> None:
@@ -307,6 +309,28 @@ def test_a_reader_waits_no_longer_than_it_should_for_a_recovery(tmp_path: Path) 
         other.stdin.close()
     assert indexes(reader) == [0]
     reader.close()
+
+
+def test_opening_during_another_s_checkpoint_is_no_damage(tmp_path: Path) -> None:
+    """Who cannot learn how far SQLite read the log draws no conclusion from that."""
+    leave_a_log(tmp_path, 5)
+    first = JournalReader(tmp_path)
+    assert indexes(first) == list(range(5))
+    # Byte 121 of the index file is the lock of whoever checkpoints.
+    holder = (
+        "import fcntl, sys\nfile = open(sys.argv[1], 'r+b')\nfcntl.lockf(file, fcntl.LOCK_EX, 1, 121)\n"
+        "print('held', flush=True)\nsys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path / "journal.sqlite-shm")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        second = JournalReader(tmp_path)
+        assert indexes(second) == list(range(5))
+        other.communicate()
+    second.close()
+    first.close()
+    assert list(tmp_path.glob("journal.corrupt-*")) == []
 
 
 @pytest.mark.parametrize("seed", range(20))

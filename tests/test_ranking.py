@@ -10,10 +10,11 @@ import pytest
 
 from proxy.embedders.base import pack_vector
 from proxy.models import Memory, Message, Record
+from proxy.packing import make_pack
 from proxy.recall.query import Query
 from proxy.recall.ranking import WEIGHTS, rank
 from proxy.text import ANALYSIS, hash_word, pack_terms, words
-from proxy.workingset import WorkingSet, make_pack
+from proxy.workingset import WorkingSet
 
 _WORDS_ONLY = replace(WEIGHTS, vector=0, vector_conversation=0)
 _MESSAGE_ONLY = replace(_WORDS_ONLY, conversation=0, neighbour=0)

@@ -10,8 +10,9 @@ import pytest
 
 from proxy.embedders.base import pack_vector
 from proxy.models import Memory, Record, Scope
+from proxy.packing import make_pack
 from proxy.text import ANALYSIS, hash_word, pack_terms, terms
-from proxy.workingset import Change, WorkingSet, WorkingSets, make_pack
+from proxy.workingset import Change, WorkingSet, WorkingSets
 
 _WORDS = ("apple", "bread", "cat", "dog", "egg", "fig", "grape", "ham")
 

@@ -16,11 +16,12 @@ from proxy.embedders.base import pack_vector
 from proxy.embedders.local import LocalEmbedder
 from proxy.errors import ConfigError
 from proxy.models import Memory, Record
+from proxy.packing import make_pack
 from proxy.recall.block import render
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.text import ANALYSIS, pack_terms
-from proxy.workingset import WorkingSet, make_pack
+from proxy.workingset import WorkingSet
 
 BUDGETS: Final = (500, 1000, 2000)
 # Questions to which the right answer is that nothing was said.

@@ -54,25 +54,31 @@ class Chats:
 
 
 class Samples:
-    """What direct and remembered chats, asked in alternation, took. Seconds; recall in milliseconds."""
+    """What direct, relayed and remembered chats, asked in turn, took. Seconds; recall in milliseconds."""
 
     def __init__(self) -> None:
         self.direct: list[float] = []
+        self.relayed: list[float] = []
         self.remembered: list[float] = []
         self.recall_ms: list[float] = []
         self.injected: list[bool] = []
 
-    async def take_pair(self, chats: Chats, number: int) -> None:
-        """Adds one direct and one remembered chat, one after the other."""
+    async def take(self, chats: Chats, number: int) -> None:
+        """Adds one chat of each way, one after the other."""
         self.direct.append((await chats.direct(number)).seconds)
+        self.relayed.append((await chats.relayed(number)).seconds)
         answer = await chats.remembered(number)
         self.remembered.append(answer.seconds)
         self.injected.append(answer.headers.get("X-Memory-Status") == "injected")
         if answer.recall_ms is not None:
             self.recall_ms.append(answer.recall_ms)
 
+    def relay_ms(self, share: float) -> float | None:
+        """How much later a chat without a user is than a direct one, at this percentile."""
+        return difference(percentile(self.relayed, share), percentile(self.direct, share), scale=1000)
+
     def added_ms(self, share: float) -> float | None:
-        """How much later a remembered chat is at this percentile."""
+        """How much later a remembered chat is than a direct one, at this percentile."""
         return difference(percentile(self.remembered, share), percentile(self.direct, share), scale=1000)
 
     def recalled_ms(self, share: float) -> float | None:
@@ -101,13 +107,16 @@ async def measure_cost(world: World, plan: Plan) -> list[Row]:
 async def measure_latency(world: World, plan: Plan) -> tuple[Samples, list[Row]]:
     """What a chat with memory takes longer, one at a time."""
     samples, chats = Samples(), Chats(world, plan.chunks)
-    for number in range(plan.pairs):
-        await samples.take_pair(chats, number)
-    before, against = "memory's part before forwarding", "with memory, proxied less direct"
-    injected = 100 * sum(samples.injected) / plan.pairs
+    for number in range(plan.samples):
+        await samples.take(chats, number)
+    before, relayed = "memory's part before forwarding", "no user, proxied less direct, one at a time"
+    against = "with memory, proxied less direct, one at a time"
+    injected = 100 * sum(samples.injected) / plan.samples
     return samples, [
         Row(name="recall, p50", value=samples.recalled_ms(50), unit="ms", target=2, meaning=before),
         Row(name="recall, p99", value=samples.recalled_ms(99), unit="ms", target=8, meaning=before),
+        Row(name="relay latency, p50", value=samples.relay_ms(50), unit="ms", meaning=relayed),
+        Row(name="relay latency, p99", value=samples.relay_ms(99), unit="ms", meaning=relayed),
         Row(name="added latency, p50", value=samples.added_ms(50), unit="ms", meaning=against),
         Row(name="added latency, p99", value=samples.added_ms(99), unit="ms", meaning=against),
         Row(name="chats with memory", value=injected, unit="%", meaning="below 100, the rows above flatter"),

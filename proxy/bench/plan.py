@@ -13,7 +13,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     streams: int = 40  # a round and way
     chunks: int = 100  # a stream
     concurrency: int = 8
-    pairs: int = 1000  # direct and proxied chats, one at a time, for latencies
+    samples: int = 1000  # chats of each way, one at a time, for latencies
     paced_streams: int = 16  # a way, all at once
     paced_rounds: int = 3
     gap_ms: int = 20
@@ -28,5 +28,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 FULL: Final = Plan()
 QUICK: Final = Plan(
-    rounds=4, chats=150, streams=20, pairs=300, paced_rounds=1, store_size=10_000, visits=9, stored=2_000, kills=1
+    rounds=4, chats=150, streams=20, samples=300, paced_rounds=1, store_size=10_000, visits=9, stored=2_000, kills=1
 )

@@ -62,7 +62,7 @@ class Child:
         try:
             return self._url.result(timeout_s)
         except TimeoutError as exc:
-            raise ChildError(self._describe(f"did not listen within {timeout_s:g} s")) from exc
+            raise ChildError(self.describe(f"{self._name} did not listen within {timeout_s:g} s")) from exc
 
     def wait(self) -> None:
         """Waits for a child that ends by itself.
@@ -72,7 +72,11 @@ class Child:
         """
         if self._process.wait() != 0:
             self._reader.join(LOG_END_S)
-            raise ChildError(self._describe(f"ended with {self._process.returncode}"))
+            raise ChildError(self.describe(f"{self._name} ended with {self._process.returncode}"))
+
+    def describe(self, what: str) -> str:
+        """*what* happened, with the child's last log lines below it."""
+        return "\n".join([what, *self._log])
 
     def stop(self, *, grace_s: float = 15) -> None:
         """Asks the child to end, and ends it where it does not within *grace_s*."""
@@ -99,10 +103,7 @@ class Child:
                 if not self._url.done() and (url := _listening_url(line)):
                     self._url.set_result(url)
         if not self._url.done():
-            self._url.set_exception(ChildError(self._describe("ended before it listened")))
-
-    def _describe(self, what: str) -> str:
-        return "\n".join([f"{self._name} {what}", *self._log])
+            self._url.set_exception(ChildError(self.describe(f"{self._name} ended before it listened")))
 
 
 class _Line(msgspec.Struct):

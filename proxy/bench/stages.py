@@ -14,7 +14,7 @@ from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
 from proxy.bench.servers import POLL_S, find_keeper, import_file, start_proxy, start_upstream
-from proxy.bench.turmoil import measure_journaling, measure_kills, measure_storing
+from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_kills, measure_storing
 from proxy.bench.world import World, open_world
 from proxy.errors import MemoryProxyError
 
@@ -64,7 +64,10 @@ class Stages:
         fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._config)
         with start_upstream() as upstream, start_proxy(upstream.url(), data_dir, self._config) as proxy:
             proxy.url()  # waits here, outside any event loop, until it listens
-            return asyncio.run(measure())
+            try:
+                return asyncio.run(measure())
+            except LoadError as exc:
+                raise LoadError(proxy.describe(str(exc))) from exc
 
     async def _visit_small(self, world: World) -> list[Row]:
         plan = self._plan
@@ -73,6 +76,7 @@ class Stages:
         rows += await self._do("streaming at a steady pace", measure_gaps(world, plan))
         self._small, latency = await self._do("recalling: latency", measure_latency(world, plan))
         rows += latency
+        rows += await self._do("idling", measure_idle_lag(world, plan))
         rows += await self._do("journaling", measure_journaling(world, plan))
         rows += await self._do("storing while chats go on", measure_storing(world, plan, self._small))
         return rows + await self._do("killing the keeper", measure_kills(world, plan))

@@ -1,21 +1,43 @@
 """The command table."""
 
-from typing import Annotated
+import io
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 
 import typer
 
 from proxy import __version__
+from proxy.cli.bench import bench
+from proxy.cli.check import check
+from proxy.cli.data import forget, list_memories, list_users, search
+from proxy.cli.demo import demo
+from proxy.cli.eval import evaluate_recall
+from proxy.cli.importing import import_file
 from proxy.cli.serve import serve
+from proxy.observe import logs
 
-COMMANDS = (serve,)
+COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "serve": serve,
+    "demo": demo,
+    "check": check,
+    "users": list_users,
+    "memories": list_memories,
+    "search": search,
+    "forget": forget,
+    "import": import_file,
+    "bench": bench,
+    "eval": evaluate_recall,
+}
 
 
 def make_cli() -> typer.Typer:
     """All commands."""
     cli = typer.Typer(name="memory-proxy", no_args_is_help=True, pretty_exceptions_enable=False)
     cli.callback()(_take_global_options)
-    for command in COMMANDS:
-        cli.command()(command)
+    for name, command in COMMANDS.items():
+        cli.command(name)(command)
     return cli
 
 
@@ -35,4 +57,9 @@ def _take_global_options(
 
 def main() -> None:
     """The entry point of the command ``memory-proxy``."""
+    # structlog's own default is standard output, which belongs to what was asked for.
+    logs.configure(level=logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a memory's script shows question marks
     make_cli()()

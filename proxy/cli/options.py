@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from proxy import config
 from proxy.config import Settings
@@ -22,9 +23,26 @@ ConfigFile = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where journal and memories live.", show_default=False)
 ]
+
+
+def _check_server(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        return TypeAdapter(config.Url).validate_python(url)
+    except ValidationError:
+        fail(f"--server: {url!r}: should be a URL such as http://127.0.0.1:8787", USAGE)
+
+
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--server", metavar="URL", help="Ask the proxy running there instead of opening the data directory."),
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Ask the proxy running there instead of opening the data directory; its admin.token goes along.",
+        show_default=False,
+        callback=_check_server,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
 

@@ -73,6 +73,8 @@ class Interceptor:
         self._metrics = metrics
         self._settings = settings
         self._identity_header = settings.identity.header.lower().encode("ascii")
+        learns = settings.extraction.mode != "off"
+        self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
 
     async def __call__(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
@@ -97,7 +99,7 @@ class Interceptor:
         )
 
     def _abilities(self, sent: bytes | None) -> frozenset[Ability]:
-        allowed = ABILITIES[self._settings.memory.mode]
+        allowed = self._allowed
         if sent is None:
             return allowed
         mode = sent.decode("latin-1").strip().lower()

@@ -21,6 +21,9 @@ from proxy.observe.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 PREFIX = b"/v1"
+# These end with their head. Upstreams tell a length with them all the same (a 304 may), but a server that was given
+# one waits for the bytes.
+BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Relay:
         capture: Capture | None,
     ) -> None:
         raw = response.headers.raw
+        if response.status_code in BODILESS:
+            raw = [(key, value) for key, value in raw if key.lower() != b"content-length"]
         await send(
             {
                 "type": "http.response.start",

@@ -24,6 +24,8 @@ _CHECKED_AT_OPEN = 64 << 20
 # Below the limit a checkpoint empties the log only when that holds up no writer; above it, in any case.
 WAL_LIMIT = 8 << 20
 _ROUNDS = 5
+# Checkpoints are made where they hold up nobody; what is deleted must not stay readable in free pages.
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 0", "secure_delete = ON")
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
@@ -77,6 +79,11 @@ class Database:
             busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not busy
 
+    def drop_leftovers(self) -> None:
+        """Deletes what earlier damage left in the directory: it holds everybody's text."""
+        with self._translated(), self._lock.hold(exclusive=True, wait_s=_EXCLUSIVE_WAIT_S):
+            self.files.drop_leftovers()
+
     def close(self) -> None:
         """Closes the file; where it was the last handle, SQLite folds the log into the database. Never raises."""
         try:
@@ -113,12 +120,13 @@ class Database:
         # Ours from here on, sound or not: a damaged file's handle is closed after the swap, see _replace.
         self._connection = connection
         connection.text_factory = _lenient
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 0", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}")
         try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
             self._check(connection)
-        except JournalError:
-            self._forget()
+        except (sqlite3.Error, JournalError) as exc:
+            if not _is_damage(exc):
+                self._forget()
             raise
         return connection
 
@@ -145,9 +153,11 @@ class Database:
         One of them is what a process leaves that was killed in the middle of a write: not damage, never confirmed.
         """
         generation, ends = salvage.commits(self.files.wal)
-        known = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        busy, known, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if busy:  # another handle is at it: the log is open, and was looked at by who opened it
+            return
         beyond = sum(end > known for end in ends)
-        # Another process may have begun the log anew in between.
+        # The log may have been begun anew in between.
         if beyond > 1 and salvage.commits(self.files.wal)[0] == generation:
             raise _DamagedError(f"the log breaks off {beyond} commits before its end")
 
@@ -221,7 +231,7 @@ def _code(exc: Exception) -> int:
     return code
 
 
-def _is_damage(exc: sqlite3.DatabaseError) -> bool:
+def _is_damage(exc: Exception) -> bool:
     code = _code(exc)
     return isinstance(exc, _DamagedError) or code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED
 

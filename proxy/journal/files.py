@@ -80,9 +80,13 @@ class JournalFiles:
         self._prune(_ASIDE_KEPT)
         return aside if moved else None
 
-    def drop_aside(self) -> None:
-        """Deletes the damaged databases that were kept."""
+    def drop_leftovers(self) -> None:
+        """Deletes the damaged databases that were kept, and what a rebuild that was cut short left behind."""
         self._prune(0)
+        for path in self.directory.glob(f"{self.building.name}*"):
+            path.unlink()
+        if self.database.exists():
+            self.ready.unlink(missing_ok=True)
 
     def _prune(self, keep: int) -> None:
         names = sorted(self.directory.glob("journal.corrupt-*.sqlite"), reverse=True)

@@ -125,7 +125,8 @@ class JournalReader:
         erased = self._write(lambda connection: connection.execute(sql, (scope.key,)).rowcount)
         self._log_holds_erased = True
         self._fold(0)
-        self._database.files.drop_aside()
+        with self._mutex:
+            self._database.drop_leftovers()
         return erased
 
     def checkpoint(self, *, force: bool = False) -> bool:

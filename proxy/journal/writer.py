@@ -50,7 +50,8 @@ class JournalWriter:
     """Appends exchanges. All methods belong to the event loop that called :meth:`start`.
 
     While writing fails, what was appended is held in memory, up to *hold_bytes*, and written in order as soon as that
-    works again. *on_written* is called on the loop after every commit.
+    works again. *on_written* is called on the loop after every commit, *on_cost* for every exchange with the seconds
+    that taking it has kept the loop.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class JournalWriter:
         directory: Path,
         *,
         on_written: Callable[[], None] | None = None,
+        on_cost: Callable[[float], None] | None = None,
         hold_bytes: int = _HOLD_BYTES,
         busy_s: float = BUSY_S,
         backoff: Backoff | None = None,
@@ -66,6 +68,7 @@ class JournalWriter:
         self._checkpoints = Checkpoints(directory)
         self._handover = Handover()
         self._on_written = on_written
+        self._on_cost = on_cost
         self._hold_bytes = hold_bytes
         self._backoff = backoff or Backoff()
         self._queue: queue.SimpleQueue[_Waiting | _Discard | None] = queue.SimpleQueue()
@@ -102,12 +105,15 @@ class JournalWriter:
         Raises JournalError when it could not be written now, after at most a few seconds. It is then held in memory
         and tried again, unless the error says that it is lost. Cancelling the wait does not take it back.
         """
+        began = time.perf_counter()
         if not self._open:
             self._lost += 1
             raise JournalError("the journal is closed: the exchange is lost")
         item = _Waiting(self._admit(exchange), self._loop.create_future())
         self._handover.begin(self._loop)
         self._queue.put(item)
+        if self._on_cost is not None:
+            self._on_cost(time.perf_counter() - began)
         try:
             await item.done
         finally:

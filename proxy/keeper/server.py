@@ -102,7 +102,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
     holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
     async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
         tasks = Tasks()
-        worker = Worker(vault.journal, vault.remember, vault.writing, keep=settings.extraction.mode != "off")
+        worker = Worker(vault.journal, vault.remember, vault.writing)
         keeper = KeeperServer(vault, worker, tasks)
         path = wire.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)

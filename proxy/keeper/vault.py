@@ -18,10 +18,10 @@ from proxy.journal import JournalReader
 from proxy.keeper import wire
 from proxy.keeper.lock import DataDirLock, Holder
 from proxy.models import Memory, Pack, Record, Scope, now
+from proxy.packing import make_pack
 from proxy.remember.lines import parse
 from proxy.remember.records import make_records, refresh
 from proxy.stores.base import KnownUser, Store, open_store
-from proxy.workingset import make_pack
 
 # Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
 # batch holds Chroma's lock for less than 50 ms.

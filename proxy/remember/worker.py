@@ -33,12 +33,11 @@ class Worker:
     tried again. *writing* is held from taking a batch to its end, so that an erasure never falls in between.
     """
 
-    def __init__(self, journal: JournalReader, remember: Remember, writing: asyncio.Lock, *, keep: bool) -> None:
+    def __init__(self, journal: JournalReader, remember: Remember, writing: asyncio.Lock) -> None:
         self.trouble: str | None = None
         self._journal = journal
         self._remember = remember
         self._writing = writing
-        self._keep = keep
         self._news = asyncio.Event()
 
     def notice(self) -> None:
@@ -108,7 +107,7 @@ class Worker:
     async def _store(self, entries: list[Entry]) -> str | None:
         """Stores a batch; the reason in one line when that fails."""
         memories: dict[Scope, list[Memory]] = {}
-        for entry in entries if self._keep else []:
+        for entry in entries:
             memories.setdefault(entry.exchange.scope, []).extend(segment(entry.exchange))
         try:
             await self._remember(memories)

@@ -1,0 +1,64 @@
+"""The data directory itself, while no server runs."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Scored, Users
+from proxy.errors import MemoryProxyError
+from proxy.keeper.vault import Vault
+from proxy.keeper.wire import Imported, Receipt
+from proxy.models import Message, Scope
+from proxy.recall.block import Block, render
+from proxy.recall.query import Query
+from proxy.recall.ranking import rank
+from proxy.tokens import TokenCounter
+from proxy.workingset import WorkingSet
+
+
+class Direct:
+    """A :class:`~proxy.cli.backend.Backend` on an open vault, which stays the caller's to close."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def users(self, limit: int | None) -> Users:
+        page = await self._vault.users(limit or sys.maxsize, None)
+        return Users(page.users, page.cursor is not None)
+
+    async def memories(self, scope: Scope, limit: int | None) -> Memories:
+        page = await self._vault.memories(scope, limit or sys.maxsize, None)
+        return Memories(page.memories, page.cursor is not None)
+
+    async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
+        """By the code that serves chats, without its deadline: who looks would rather wait than miss something."""
+        tokens = TokenCounter()
+        tokens.load_tables()
+        began = time.perf_counter()
+        working_set = WorkingSet.from_pack(await self._vault.load(scope))
+        asked = Query.from_dialogue([Message("user", query)])
+        vector = (await self._vault.embedder.embed([asked.text]))[0]
+        ranked = rank(working_set, asked.with_vector(vector if vector.size else None))
+        block = render(working_set.memories, ranked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
+        return _describe(block, (time.perf_counter() - began) * 1000)
+
+    async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
+        receipt = await self._vault.erase(scope, memory_id)
+        if memory_id is not None and not receipt.memories:
+            raise MemoryProxyError(NO_SUCH_MEMORY)
+        return receipt
+
+    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+        return await self._vault.take_in(lines, first_line=first_line, progress=progress)
+
+
+def _describe(block: Block | None, elapsed_ms: float) -> Found:
+    if block is None:
+        return Found("empty", 0, round(elapsed_ms, 3), None, [])
+    memories = [
+        Scored(**msgspec.structs.asdict(memory), score=round(score, 4))
+        for memory, score in zip(block.memories, block.scores, strict=True)
+    ]
+    return Found("injected", block.tokens, round(elapsed_ms, 3), block.text, memories)

@@ -1,0 +1,237 @@
+"""What ``check`` looks at: each probe tries one thing as the server would, and tells what it found."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from proxy.cli.backend import open_backend
+from proxy.config import Settings
+from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError
+
+# For one answer. The configured read timeout is made for answers that take a model minutes.
+PATIENCE_S: Final = 10.0
+HIDDEN: Final = "**********"
+
+State = Literal["ok", "note", "failed"]
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a probe found. *advice* is what to do about it; a ``note`` is worth knowing, and no failure."""
+
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+class _Readiness(msgspec.Struct):
+    """The body of ``GET /readyz``."""
+
+    checks: dict[str, str]
+
+
+async def examine(settings: Settings, server: str | None) -> list[Finding]:
+    """Everything outside the configuration itself; *server* None looks at the data directory. What fails is told."""
+    findings = [await check_upstream(settings), await check_embedder(settings)]
+    if server is not None:
+        findings += await check_server(settings, server)
+    else:
+        findings += await check_data_dir(settings)
+    return [*findings, await asyncio.to_thread(check_tokens), check_identity(settings), check_admin(settings)]
+
+
+def hide_secrets(finding: Finding, settings: Settings) -> Finding:
+    """*finding* without the keys that an upstream's or an embedder's own error message may repeat."""
+    found = finding.found
+    for secret in (settings.upstream.api_key, settings.embedding.api_key, settings.admin.token):
+        if secret is not None and secret.get_secret_value():
+            found = found.replace(secret.get_secret_value(), HIDDEN)
+    return msgspec.structs.replace(finding, found=found)
+
+
+async def check_upstream(settings: Settings) -> Finding:
+    """Asks for the list of models, over the transport that chats take."""
+    from proxy.edge.upstream import AiohttpTransport
+
+    key = settings.upstream.api_key
+    url = f"{settings.upstream.base_url}/models"
+    headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
+    transport = AiohttpTransport(settings.upstream)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            response = await transport.handle_async_request(httpx2.Request("GET", url, headers=headers))
+            await response.aclose()
+    except (httpx2.TransportError, TimeoutError) as exc:
+        why = str(exc) or f"no answer within {PATIENCE_S:g} s"
+        advice = "check upstream.base_url, and this machine's network and HTTPS_PROXY"
+        return Finding("upstream", "failed", f"{_show_url(url)}: {why}", advice)
+    finally:
+        await transport.aclose()
+    return _judge_status(_show_url(url), response.status_code, has_key=key is not None)
+
+
+def _judge_status(url: str, status: int, *, has_key: bool) -> Finding:
+    found = f"{url} is reachable and answers {status}"
+    if status in (401, 403) and has_key:
+        return Finding("upstream", "failed", f"{found}: the key is refused", "check upstream.api_key")
+    if status in (401, 403):
+        return Finding("upstream", "ok", f"{found}, as it should without a key: clients send their own")
+    if status >= 500:
+        return Finding("upstream", "note", found, "it is in trouble itself, or upstream.base_url is not the API's")
+    if status >= 400:
+        return Finding("upstream", "note", found, "upstream.base_url usually ends in /v1")
+    return Finding("upstream", "ok", found)
+
+
+async def check_embedder(settings: Settings) -> Finding:
+    """Embeds one text."""
+    from proxy.embedders import open_embedder
+
+    provider = settings.embedding.provider
+    if provider == "none":
+        return Finding("embedder", "ok", "none: recall goes by words alone")
+    began = time.perf_counter()
+    try:
+        embedder = open_embedder(settings)
+        try:
+            vectors = await embedder.embed(["What does this user like?"])
+        finally:
+            await embedder.aclose()
+    except EmbedderError as exc:
+        local = "reinstall memory-proxy, or set embedding.provider: none"
+        remote = "check embedding.model, .base_url and .api_key"
+        return Finding("embedder", "failed", str(exc), local if provider == "local" else remote)
+    elapsed_ms = (time.perf_counter() - began) * 1000
+    return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions, opened in {elapsed_ms:.0f} ms")
+
+
+async def check_data_dir(settings: Settings) -> list[Finding]:
+    """Opens store and journal, or asks the server that has them open."""
+    from proxy.keeper.lock import DataDirLock, Holder
+
+    data_dir = settings.data_dir
+    try:
+        with DataDirLock(data_dir, Holder(os.getpid(), "memory-proxy check")):
+            return [await asyncio.to_thread(check_store, settings), await asyncio.to_thread(check_journal, data_dir)]
+    except LockedError as exc:
+        url = _find_server(data_dir)
+        if url is not None:
+            return await check_server(settings, url)
+        return [Finding("store", "failed", str(exc), "try again when that has ended")]
+    except OSError as exc:
+        why = f"{data_dir}: {exc.strerror or exc}"
+        return [Finding("data directory", "failed", why, "make it writable for this user, or set data_dir")]
+
+
+def _find_server(data_dir: Path) -> str | None:
+    """Where the process that has *data_dir* listens, if it is a server."""
+    from proxy.keeper.lock import Holder
+
+    try:
+        return msgspec.json.decode((data_dir / "keeper.lock").read_bytes(), type=Holder).url
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def check_store(settings: Settings) -> Finding:
+    """Opens the store and reads from it."""
+    from proxy.stores.base import open_store
+
+    try:
+        store = open_store(settings.store.mode, settings.data_dir)
+        try:
+            users = len(store.users())
+        finally:
+            store.close()
+    except StoreError as exc:
+        return Finding("store", "failed", str(exc), f"see that {settings.data_dir} is whole, writable and not full")
+    return Finding("store", "ok", f"{settings.store.mode}, {users:,} {'user' if users == 1 else 'users'}")
+
+
+def check_journal(data_dir: Path) -> Finding:
+    """Takes the right to write, and writes nothing."""
+    from proxy.journal import JournalReader
+
+    journal = JournalReader(data_dir)
+    try:
+        journal.done([])
+        counts = journal.counts()
+    except JournalError as exc:
+        return Finding("journal", "failed", str(exc), f"see that {data_dir} is writable and not full")
+    finally:
+        journal.close()
+    found = f"writable, {counts.pending:,} waiting, {counts.failed:,} failed"
+    if counts.failed:
+        return Finding("journal", "note", found, "what failed is kept there")
+    return Finding("journal", "ok", found)
+
+
+async def check_server(settings: Settings, url: str) -> list[Finding]:
+    """What a running server says of itself, and whether its admin API lets us in."""
+    try:
+        async with httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False) as client:
+            answer = await client.get(f"{url}/readyz")
+        checks = msgspec.json.decode(answer.content, type=_Readiness).checks
+    except (httpx2.HTTPError, msgspec.MsgspecError) as exc:
+        why = f"{url}/readyz: {exc or type(exc).__name__}"
+        return [Finding("server", "failed", why, "is memory-proxy running there, and well? see its log")]
+    found = [_repeat(what, state, url) for what, state in checks.items()]
+    return [*found, await _try("admin API", lambda: _list_users(settings, url), "found at " + url)]
+
+
+def _repeat(what: str, state: str, url: str) -> Finding:
+    if state == "ok":
+        return Finding(what, "ok", f"so says the server at {url}")
+    return Finding(what, "failed", f"the server at {url} says: {state}", "see its log")
+
+
+async def _list_users(settings: Settings, url: str) -> None:
+    async with open_backend(settings, url) as backend:
+        await backend.users(1)
+
+
+async def _try(what: str, work: Callable[[], Awaitable[None]], found: str) -> Finding:
+    try:
+        await work()
+    except MemoryProxyError as exc:
+        return Finding(what, "failed", str(exc))
+    return Finding(what, "ok", found)
+
+
+def check_tokens() -> Finding:
+    """Are there tables to count by?"""
+    from proxy.tokens import TokenCounter
+
+    if TokenCounter().load_tables():
+        return Finding("tokens", "ok", "counted exactly, by tiktoken's tables")
+    advice = "for exact counts put tiktoken's o200k_base into TIKTOKEN_CACHE_DIR"
+    return Finding("tokens", "note", "estimated, to about 5 %: tiktoken's tables are not on this machine", advice)
+
+
+def check_identity(settings: Settings) -> Finding:
+    """What has to be true for users to be who they say they are."""
+    found = f"{settings.identity.header} is believed: whoever reaches the proxy can name any user"
+    return Finding(
+        "identity", "note", found, "identity.mode header is for trusted networks: let only your own backend in"
+    )
+
+
+def check_admin(settings: Settings) -> Finding:
+    """Who may look into memory."""
+    if settings.admin.token is None:
+        found = "without admin.token, /memory and /metrics answer clients on this machine only"
+        return Finding("admin", "note", found, "set admin.token to reach them from elsewhere")
+    return Finding("admin", "ok", "/memory and /metrics want the token")
+
+
+def _show_url(url: str) -> str:
+    """*url* without a name and password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

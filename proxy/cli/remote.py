@@ -1,0 +1,147 @@
+"""A running proxy, through its admin API."""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+from pydantic import SecretStr
+
+from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Users
+from proxy.errors import MemoryProxyError
+from proxy.keeper.wire import Imported, Receipt, UserRow
+from proxy.models import Memory, Scope
+
+# What the admin API gives at once, at most.
+PAGE: Final = 1000
+# An import's megabyte of short messages takes seconds, and with a slow embedding API minutes.
+TIMEOUT: Final = httpx2.Timeout(600, connect=5)
+
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+
+class _Page(Protocol[Item]):
+    @property
+    def cursor(self) -> str | None: ...
+
+    @property
+    def items(self) -> list[Item]: ...
+
+
+class _UserPage(msgspec.Struct):
+    items: list[UserRow] = msgspec.field(name="users")
+    cursor: str | None = None
+
+
+class _MemoryPage(msgspec.Struct):
+    items: list[Memory] = msgspec.field(name="memories")
+    cursor: str | None = None
+
+
+class _BadLine(msgspec.Struct):
+    line: int
+    reason: str
+
+
+class _Imported(msgspec.Struct):
+    stored: int
+    known: int
+    errors: list[_BadLine]
+
+
+class _Error(msgspec.Struct):
+    message: str
+    code: str | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+class Remote:
+    """A :class:`~proxy.cli.backend.Backend` at a URL. An asynchronous context manager, to be entered once."""
+
+    def __init__(self, server: str, token: SecretStr | None) -> None:
+        self._server = server
+        headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
+        # Not by the environment: a .netrc would replace the token, and HTTP_PROXY seldom knows the way to localhost.
+        self._client = httpx2.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def users(self, limit: int | None) -> Users:
+        return Users(*await self._list("/memory/users", _UserPage, limit))
+
+    async def memories(self, scope: Scope, limit: int | None) -> Memories:
+        return Memories(*await self._list(f"{_path(scope)}/memories", _MemoryPage, limit))
+
+    async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
+        body = {"query": query, "budget_tokens": budget_tokens}
+        return await self._call("POST", f"{_path(scope)}/recall", Found, json=body)
+
+    async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
+        path = _path(scope) if memory_id is None else f"{_path(scope)}/memories/{_quote(memory_id)}"
+        return await self._call("DELETE", path, Receipt)
+
+    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+        done = await self._call("POST", "/memory/import", _Imported, content=b"".join(lines))
+        progress(done.stored + done.known)
+        # The server numbers the lines of a request from 1.
+        errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
+        return Imported(done.stored, done.known, errors)
+
+    async def _list(self, path: str, kind: type[_Page[Item]], limit: int | None) -> tuple[list[Item], bool]:
+        """Up to *limit* items of a listing, page by page, and whether there are more."""
+        items: list[Item] = []
+        cursor: str | None = ""
+        while cursor is not None and (limit is None or len(items) < limit):
+            size = PAGE if limit is None else min(PAGE, limit - len(items))
+            page = await self._call("GET", path, kind, params={"limit": str(size), "cursor": cursor})
+            items += page.items
+            cursor = page.cursor
+        return items, cursor is not None
+
+    async def _call(self, method: str, path: str, kind: type[T], **content: Any) -> T:
+        try:
+            response = await self._client.request(method, self._server + path, **content)
+        except httpx2.TimeoutException as exc:
+            raise MemoryProxyError(f"{self._server} does not answer in time ({type(exc).__name__})") from exc
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            why = str(exc) or type(exc).__name__
+            raise MemoryProxyError(f"{self._server} cannot be reached: {why}; is memory-proxy running there?") from exc
+        if not response.is_success:
+            raise MemoryProxyError(self._explain(response))
+        return self._decode(response, kind)
+
+    def _explain(self, response: httpx2.Response) -> str:
+        error = self._decode(response, _ErrorBody).error
+        if response.status_code == 401:
+            return f"{self._server} refuses the admin token; set admin.token or MEMORY_PROXY_ADMIN__TOKEN to its own"
+        if error.code == "memory_proxy_no_such_memory":
+            return NO_SUCH_MEMORY
+        return f"{self._server}: {error.message}"
+
+    def _decode(self, response: httpx2.Response, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            status = response.status_code
+            raise MemoryProxyError(f"{self._server} answers {status}, and not as memory-proxy; check --server") from exc
+
+
+def _path(scope: Scope) -> str:
+    return f"/memory/users/{_quote(scope.user_id)}"
+
+
+def _quote(text: str) -> str:
+    # Dots as well: "." and ".." would be taken for steps of the path, and so get lost on the way.
+    return quote(text, safe="").replace(".", "%2E")

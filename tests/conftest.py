@@ -1,0 +1,60 @@
+"""Fixtures that every test may use: an upstream under the test's control, and proxies in front of it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.harness import Proxy, Upstream, run_proxy, run_upstream
+
+Launch = Callable[..., Awaitable[Proxy]]
+
+_numbers = count(1)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def far_end() -> AsyncIterator[Upstream]:
+    """The one upstream of the session. Tests ask for ``upstream``."""
+    async with run_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(far_end: Upstream) -> Upstream:
+    """The upstream, with nothing scripted and nothing seen."""
+    far_end.reset()
+    return far_end
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_proxy(far_end: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    """The one proxy with default settings. Tests ask for ``proxy``."""
+    async with run_proxy(tmp_path_factory.mktemp("shared"), far_end.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(shared_proxy: Proxy, upstream: Upstream) -> Proxy:
+    """A proxy with default settings, in front of ``upstream``. Others have used it: take a user of your own."""
+    return shared_proxy
+
+
+@pytest.fixture
+def user() -> str:
+    """A user id that no other test has."""
+    return f"user-{next(_numbers)}"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def launch(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Launch]:
+    """Starts a proxy of the test's own, with the configuration given, on ``tmp_path / "data"``."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> Proxy:
+            return await stack.enter_async_context(run_proxy(tmp_path / "data", upstream.url, **options))
+
+        yield start

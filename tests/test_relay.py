@@ -1,0 +1,454 @@
+"""The relay: whatever is under ``/v1/`` goes upstream and comes back byte for byte."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+
+from tests.conftest import Launch
+from tests.harness import Gate, Proxy, Upstream, respond, stream
+from tests.harness.payloads import DONE, ask, completion, event, events, failure
+from tests.harness.upstream import EVENTS, JSON, Visit, within
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
+async def test_any_method_goes_upstream(proxy: Proxy, upstream: Upstream, method: str) -> None:
+    """The proxy answers no method by itself."""
+    upstream.script(respond(b"[]", status=203))
+    answer = await proxy.request(method, "/v1/files")
+    assert (answer.status, answer.body) == (203, b"[]")
+    assert (upstream.last.method.decode(), upstream.last.target) == (method, b"/v1/files")
+
+
+async def test_head_passes_with_the_length_of_what_is_not_sent(proxy: Proxy, upstream: Upstream) -> None:
+    """HEAD is answered with upstream's headers, its content-length too, and no body; the connection goes on."""
+
+    async def head_only(visit: Visit) -> None:
+        visit.start(200, [JSON, ("content-length", "1234")])
+
+    upstream.script(head_only)
+    async with await proxy.open("HEAD", "/v1/models/m") as wire:
+        answer = await wire.answer(bodiless=True)
+        assert (answer.status, answer.header("content-length")) == (200, "1234")
+        await wire.send(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await wire.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/files/a%2Fb%20c%7E~%C3%A9/content?x=%2F&y=a+b&x=2&empty=&q=%7e",
+        "/v1/../v1/./models",
+        "/v1//double//slash/",
+        "/v1/%2e%2e/%2E",
+        "/v1/a;b=c,d:e@f!$&'()*+?a[]=1&b='\"|{}",
+        "/v1/chat/completions/extra",
+        "/v1/chat/completions/",
+        "/v1/CHAT/completions",
+    ],
+)
+async def test_paths_and_queries_are_not_rewritten(proxy: Proxy, upstream: Upstream, target: str) -> None:
+    """The request target reaches upstream as the client wrote it: nothing decoded, encoded or normalised."""
+    assert (await proxy.request("GET", target)).status == 200
+    assert upstream.last.target == target.encode()
+
+
+async def test_base_urls_have_any_path(launch: Launch, upstream: Upstream) -> None:
+    """``/v1/X`` here is ``{base_url}/X`` there."""
+    proxy = await launch(ready=False, upstream={"base_url": f"{upstream.url}/openai/v2/"})
+    await proxy.request("GET", "/v1/models?a=1")
+    assert upstream.last.target == b"/openai/v2/models?a=1"
+
+
+async def test_request_headers_pass_and_none_is_added(proxy: Proxy, upstream: Upstream) -> None:
+    """Upstream sees the client's end-to-end headers in order, repeated ones repeated, and nothing but ``Host`` more."""
+    headers = [
+        ("Authorization", "Bearer sk-client"),
+        ("X-Twice", "one"),
+        ("X-Twice", "two"),
+        ("OpenAI-Beta", "assistants=v2"),
+        ("Cookie", "a=1; b=2"),
+        ("X-Empty", ""),
+        ("X-Umlaut", "grün"),
+    ]
+    await proxy.request("GET", "/v1/models", headers=headers)
+    names = [(name.decode().lower(), value.decode()) for name, value in upstream.last.headers]
+    assert sorted(names) == sorted(
+        [("host", upstream.url.removeprefix("http://")), *((name.lower(), value) for name, value in headers)]
+    )
+    assert upstream.last.every("x-twice") == [b"one", b"two"]
+
+
+async def test_headers_of_one_hop_stay_behind(proxy: Proxy, upstream: Upstream) -> None:
+    """Hop-by-hop headers, and those that ``Connection`` names, do not pass in either direction."""
+    upstream.script(
+        respond(
+            b"{}", headers=[JSON, ("Connection", "X-Hop"), ("X-Hop", "1"), ("Keep-Alive", "timeout=9"), ("X-End", "2")]
+        )
+    )
+    sent = [("Connection", "keep-alive, X-Mine"), ("X-Mine", "1"), ("TE", "trailers"), ("Proxy-Authorization", "x")]
+    answer = await proxy.request("GET", "/v1/models", headers=[*sent, ("X-End", "1")])
+    names = {name.decode().lower() for name, _ in upstream.last.headers}
+    assert names == {"host", "x-end"}
+    assert [name for name, _ in answer.headers] == ["content-type", "x-end", "content-length"]
+
+
+async def test_response_headers_pass_verbatim(proxy: Proxy, upstream: Upstream) -> None:
+    """Repeated headers, cookies and those that only some clients read arrive in upstream's order; none is added."""
+    headers = [
+        ("content-type", "application/json"),
+        ("set-cookie", "a=1; Path=/"),
+        ("set-cookie", "b=2"),
+        ("retry-after-ms", "17"),
+        ("x-should-retry", "false"),
+        ("x-ratelimit-remaining-tokens", "5"),
+        ("openai-organization", "org"),
+        ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("server", "upstream"),
+    ]
+    upstream.script(respond(b"{}", headers=headers))
+    answer = await proxy.request("GET", "/v1/models")
+    assert answer.headers == [*headers, ("content-length", "2")]
+
+
+async def test_cookies_are_not_kept(proxy: Proxy, upstream: Upstream) -> None:
+    """A cookie that upstream sets with one request is not sent with another's."""
+    upstream.script(respond(b"{}", headers=[JSON, ("set-cookie", "session=1; Path=/")]))
+    await proxy.request("GET", "/v1/models")
+    await proxy.request("GET", "/v1/models")
+    assert upstream.last.every("cookie") == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_redirects_are_not_followed(proxy: Proxy, upstream: Upstream, status: int) -> None:
+    """A redirect is the client's to judge."""
+    upstream.script(respond(b"", status=status, headers=[("location", "http://127.0.0.1:9/elsewhere")]))
+    answer = await proxy.request("GET", "/v1/models")
+    assert (answer.status, answer.header("location")) == (status, "http://127.0.0.1:9/elsewhere")
+    assert len(upstream.visits) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 429, 500, 502, 503, 529])
+async def test_errors_pass_untouched(proxy: Proxy, upstream: Upstream, user: str, status: int) -> None:
+    """Status, headers and body of upstream's errors are the client's to see, and nothing is stored of them."""
+    body = failure("No.", code="some_code") + b"  "
+    upstream.script(respond(body, status=status, headers=[JSON, ("retry-after", "7")]))
+    answer = await proxy.chat(user, ask("Hello there, I am Ada."))
+    assert (answer.status, answer.body, answer.header("retry-after")) == (status, body, "7")
+    assert await proxy.texts(user) == []
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("headers", [(), (("content-length", "5"), ("etag", '"x"'))])
+async def test_answers_without_a_body(
+    proxy: Proxy, upstream: Upstream, status: int, headers: tuple[tuple[str, str], ...]
+) -> None:
+    """204 and 304 end with their head, also where upstream tells the length of what it does not send."""
+
+    async def bodiless(visit: Visit) -> None:
+        visit.start(status, headers)
+
+    upstream.script(bodiless)
+    async with await proxy.open("GET", "/v1/files/f") as wire:
+        answer = await wire.answer(bodiless=True)
+        assert answer.status == status
+        assert answer.header("transfer-encoding") is None
+        await wire.send(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await wire.answer()).status == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+async def test_encoded_bodies_pass_raw_and_are_learnt_decoded(
+    proxy: Proxy, upstream: Upstream, user: str, coding: str
+) -> None:
+    """The client gets upstream's very bytes with their encoding; memory reads a decoded copy."""
+    plain = completion("The capital is Paris.")
+    body = gzip.compress(plain) if coding == "gzip" else plain
+    upstream.script(respond(body, headers=[JSON, ("content-encoding", coding)]))
+    answer = await proxy.chat(user, ask("What is the capital of France?"), accept_encoding="gzip")
+    assert (answer.body, answer.header("content-encoding")) == (body, coding)
+    assert upstream.last.every("accept-encoding") == [b"gzip"]
+    assert await proxy.texts(user) == ["What is the capital of France?", "The capital is Paris."]
+
+
+async def test_encoded_streams_are_learnt_decoded(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """A gzip-encoded event stream, cut anywhere, reaches the client as it is, and memory as text."""
+    body = gzip.compress(b"".join(events("Bon", "jour")))
+    pieces = [body[i : i + 7] for i in range(0, len(body), 7)]
+    upstream.script(stream(pieces, headers=[EVENTS, ("content-encoding", "gzip")]))
+    answer = await proxy.chat(user, ask("Say hello in French, please.", stream=True))
+    assert answer.body == body
+    assert await proxy.texts(user) == ["Say hello in French, please.", "Bonjour"]
+
+
+async def test_uploads_stream_through(proxy: Proxy, upstream: Upstream) -> None:
+    """A multipart upload of known length reaches upstream while the client still sends it, unparsed and unchanged."""
+    first, second = b"--b\r\nContent-Disposition: form-data\r\n\r\n\x00\xff", b"rest\r\n--b--\r\n"
+    arrived = asyncio.Event()
+
+    async def read_slowly(visit: Visit) -> None:
+        async for _ in visit.pieces():
+            if visit.body == first:
+                arrived.set()
+        visit.start(200, [JSON, ("content-length", "2")])
+        visit.send(b"{}")
+
+    upstream.script(read_slowly)
+    length = len(first) + len(second)
+    headers = [("Content-Type", "multipart/form-data; boundary=b"), ("Content-Length", str(length))]
+    async with await proxy.open("POST", "/v1/files", headers=headers) as wire:
+        await wire.send(first)
+        await within(arrived.wait())
+        await wire.send(second)
+        assert (await wire.answer()).body == b"{}"
+    assert upstream.last.body == first + second
+    assert upstream.last.every("content-length") == [str(length).encode()]
+    assert upstream.last.every("content-type") == [b"multipart/form-data; boundary=b"]
+
+
+async def test_chunked_uploads_stream_through(proxy: Proxy, upstream: Upstream) -> None:
+    """A body of unknown length stays one: chunked in, chunked out, piece by piece."""
+    arrived = asyncio.Event()
+
+    async def read_slowly(visit: Visit) -> None:
+        async for _ in visit.pieces():
+            arrived.set()
+        visit.start(200, [JSON, ("content-length", "2")])
+        visit.send(b"{}")
+
+    upstream.script(read_slowly)
+    async with await proxy.open("POST", "/v1/audio", headers=[("Transfer-Encoding", "chunked")]) as wire:
+        await wire.send(b"3\r\nabc\r\n")
+        await within(arrived.wait())
+        await wire.send(b"2;ext=1\r\nde\r\n0\r\nX-Trailer: t\r\n\r\n")
+        assert (await wire.answer()).body == b"{}"
+    assert upstream.last.body == b"abcde"
+    assert upstream.last.every("content-length") == []
+
+
+async def test_chunked_chat_requests_get_memory(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """A chat request whose length is not known beforehand is understood, too, and has one when it goes on."""
+    body = ask("I keep bees in the garden.")
+    headers = [("Transfer-Encoding", "chunked"), ("X-User-Id", user)]
+    async with await proxy.open("POST", "/v1/chat/completions", headers=headers) as wire:
+        await wire.send(b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5, body[:5], len(body) - 5, body[5:]))
+        assert (await wire.answer()).status == 200
+    assert upstream.last.body == body
+    assert upstream.last.every("content-length") == [str(len(body)).encode()]
+    assert await proxy.texts(user) == ["I keep bees in the garden.", "Noted."]
+
+
+async def test_the_expectation_is_answered_here(proxy: Proxy, upstream: Upstream) -> None:
+    """``Expect: 100-continue`` gets its 100 from the proxy, and does not go upstream."""
+    headers = [("Expect", "100-continue"), ("Content-Length", "2")]
+    async with await proxy.open("POST", "/v1/embeddings", headers=headers) as wire:
+        assert (await wire.head()).status == 100
+        await wire.send(b"{}")
+        assert (await wire.answer()).status == 200
+    assert upstream.last.every("expect") == []
+    assert upstream.last.body == b"{}"
+
+
+async def test_chunks_leave_as_they_come(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """The first chunk reaches the client while upstream still has the others, and none is split, joined or held."""
+    gate = Gate()
+    upstream.script(gate)
+    pieces = [b'data: {"ch', *events("A", "né"[:1], "z"), b": a comment\n\n"]
+    async with await proxy.open("POST", "/v1/responses", body=b"{}") as wire:
+        await gate.asked()
+        gate.start()
+        head = await wire.head()
+        assert head.header("x-accel-buffering") == "no"
+        for piece in pieces:
+            gate.release(piece)
+            assert await wire.piece() == piece
+        gate.end()
+        assert await wire.piece() == b""
+
+
+async def test_a_chat_stream_is_not_held_back(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """With memory on, too, each chunk is with the client before upstream sends the next."""
+    gate = Gate()
+    upstream.script(gate)
+    async with await proxy.open(
+        "POST", "/v1/chat/completions", headers={"X-User-Id": user}, body=ask("Count for me, please.", stream=True)
+    ) as wire:
+        await gate.asked()
+        gate.start()
+        assert (await wire.head()).memory == "empty"
+        for piece in events("one", "two", "three"):
+            gate.release(piece)
+            assert await wire.piece() == piece
+        gate.end()
+        assert await wire.piece() == b""
+    assert await proxy.texts(user) == ["Count for me, please.", "onetwothree"]
+
+
+async def test_events_cut_anywhere_are_understood(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """Chunks that cut events and UTF-8 sequences pass as they are, and the reply is folded all the same."""
+    whole = b"".join(events("Größe: ", "七\u2028度", " 🐝"))
+    pieces = [whole[i : i + 1] for i in range(len(whole))]
+    upstream.script(stream(pieces))
+    answer = await proxy.chat(user, ask("How warm is it today?", stream=True))
+    assert answer.body == whole
+    assert (await proxy.texts(user))[1] == "Größe: 七\u2028度 🐝"
+
+
+async def test_errors_within_a_stream_pass(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """An error event of upstream's reaches the client, and such an answer is not stored."""
+    pieces = [event({"content": "Half"}), b"data: " + failure("overloaded") + b"\n\n", DONE]
+    upstream.script(stream(pieces))
+    answer = await proxy.chat(user, ask("Tell me a story, please.", stream=True))
+    assert answer.body == b"".join(pieces)
+    assert await proxy.texts(user) == []
+
+
+@pytest.mark.parametrize("pieces", [[], events("Half", done=False)[:2]])
+async def test_an_upstream_that_dies_is_seen_to_die(
+    proxy: Proxy, upstream: Upstream, user: str, pieces: list[bytes]
+) -> None:
+    """Where upstream's stream breaks off, so does the client's: no clean end is made up, and nothing is stored."""
+    upstream.script(stream(pieces, cut=True))
+    before = proxy.metric("requests_total", route="chat", code="truncated")
+    async with await proxy.open(
+        "POST", "/v1/chat/completions", headers={"X-User-Id": user}, body=ask("Tell me a story.", stream=True)
+    ) as wire:
+        assert (await wire.head()).status == 200
+        received = await wire.closed()
+    assert all(piece in received for piece in pieces)
+    assert not received.endswith(b"0\r\n\r\n")
+    assert proxy.metric("requests_total", route="chat", code="truncated") == before + 1
+    assert await proxy.texts(user) == []
+
+
+async def test_a_body_shorter_than_announced_is_seen_as_such(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """A JSON answer that breaks off is cut for the client, too, and not stored, even where it is readable."""
+    body = completion("All of it.")
+
+    async def cut_short(visit: Visit) -> None:
+        await visit.read()
+        visit.start(200, [JSON, ("content-length", str(len(body) + 1))])
+        visit.send(body)
+        visit.close()
+
+    upstream.script(cut_short)
+    async with await proxy.open(
+        "POST", "/v1/chat/completions", headers={"X-User-Id": user}, body=ask("Tell me all.")
+    ) as wire:
+        await wire.head()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await wire.rest()
+    assert await proxy.texts(user) == []
+
+
+async def test_an_upstream_that_is_not_there_is_502(launch: Launch, user: str) -> None:
+    """A refused connection is answered in OpenAI's shape."""
+    proxy = await launch(ready=False, upstream={"base_url": "http://127.0.0.1:1/v1"})
+    for answer in (await proxy.request("GET", "/v1/models"), await proxy.chat(user, ask("Hi, are you there?"))):
+        assert (answer.status, answer.code) == (502, "memory_proxy_upstream_unreachable")
+        assert "127.0.0.1" not in answer.json["error"]["message"]
+
+
+async def test_an_upstream_that_hangs_up_without_a_word_is_502(proxy: Proxy, upstream: Upstream) -> None:
+    """A connection closed before any answer is an error of the proxy's own, with nothing sent before."""
+
+    async def drop(visit: Visit) -> None:
+        visit.abort()
+
+    upstream.script(drop, drop)
+    answer = await proxy.request("POST", "/v1/embeddings", body=b"{}")
+    assert (answer.status, answer.code) == (502, "memory_proxy_upstream_unreachable")
+
+
+async def test_an_upstream_that_speaks_no_http_is_502(proxy: Proxy, upstream: Upstream) -> None:
+    """Garbage in the place of a response is answered with 502."""
+
+    async def babble(visit: Visit) -> None:
+        visit.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+        visit.close()
+
+    upstream.script(babble)
+    answer = await proxy.request("POST", "/v1/embeddings", body=b"{}")
+    assert (answer.status, answer.code) == (502, "memory_proxy_upstream_unreachable")
+
+
+async def test_an_upstream_that_says_nothing_is_504(launch: Launch, upstream: Upstream) -> None:
+    """The read timeout counts from the request to the first byte."""
+    proxy = await launch(ready=False, upstream={"read_timeout_s": 0.05})
+    gate = Gate()
+    upstream.script(gate)
+    answer = await proxy.request("POST", "/v1/embeddings", body=b"{}")
+    assert (answer.status, answer.code) == (504, "memory_proxy_upstream_timeout")
+    await gate.hung_up()
+
+
+async def test_an_upstream_that_falls_silent_is_cut(launch: Launch, upstream: Upstream) -> None:
+    """The read timeout between two chunks ends the stream without a proper end."""
+    proxy = await launch(ready=False, upstream={"read_timeout_s": 0.2})
+    gate = Gate()
+    upstream.script(gate)
+    async with await proxy.open("POST", "/v1/responses", body=b"{}") as wire:
+        gate.start()
+        gate.release(b"data: {}\n\n")
+        await wire.head()
+        assert await wire.piece() == b"data: {}\n\n"
+        assert await wire.closed() == b""
+    await gate.hung_up()
+
+
+async def test_a_stale_connection_is_no_error(proxy: Proxy, upstream: Upstream) -> None:
+    """A kept connection that upstream has closed meanwhile does not show: the request goes over a new one."""
+
+    async def last_words(visit: Visit) -> None:
+        await visit.read()
+        visit.start(200, [JSON, ("content-length", "2")])
+        visit.send(b"{}")
+        visit.close()
+
+    upstream.script(last_words)
+    await proxy.request("GET", "/v1/models")
+    assert (await proxy.request("GET", "/v1/models")).status == 200
+
+
+async def test_an_early_answer_ends_the_upload(proxy: Proxy, upstream: Upstream) -> None:
+    """Upstream may refuse an upload half-way: the client gets the answer, and the proxy goes on."""
+
+    async def refuse(visit: Visit) -> None:
+        visit.start(413, [JSON, ("content-length", "2"), ("connection", "close")])
+        visit.send(b"{}")
+
+    upstream.script(refuse)
+    async with await proxy.open("POST", "/v1/files", headers=[("Content-Length", "1000000")]) as wire:
+        await wire.send(b"x" * 1000)
+        answer = await wire.answer()
+        assert (answer.status, answer.body) == (413, b"{}")
+    assert (await proxy.request("GET", "/v1/models")).status == 200
+
+
+async def test_pass_through_has_no_size_limit(launch: Launch, upstream: Upstream) -> None:
+    """``server.max_body_mb`` is for what is held in memory; uploads stream past it."""
+    proxy = await launch(ready=False, server={"max_body_mb": 0.01})
+    body = bytes(1 << 20)
+    assert (await proxy.request("POST", "/v1/files", body=body)).status == 200
+    assert upstream.last.body == body
+
+
+async def test_the_token_is_the_clients_or_the_configured_one(launch: Launch, upstream: Upstream, user: str) -> None:
+    """With ``upstream.api_key`` set, upstream sees that key and never the client's."""
+    proxy = await launch(ready=False, upstream={"api_key": "sk-configured"})
+    for _ in range(2):
+        await proxy.chat(user, ask("Hello!"), authorization="Bearer sk-client")
+        assert upstream.last.every("authorization") == [b"Bearer sk-configured"]
+    await proxy.request("GET", "/v1/models")
+    assert upstream.last.every("authorization") == [b"Bearer sk-configured"]
+
+
+async def test_requests_on_one_connection_are_answered_in_turn(proxy: Proxy, upstream: Upstream) -> None:
+    """Pipelined requests each get their own answer."""
+    upstream.script(respond(b'"one"'), respond(b'"two"'))
+    async with await proxy.connect() as wire:
+        await wire.send(b"GET /v1/a HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/b HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert [json.loads((await wire.answer()).body) for _ in range(2)] == ["one", "two"]
