@@ -101,6 +101,10 @@ class Admin(Section):
     token: SecretStr | None = None
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
 def _default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("memory-proxy", appauthor=False))
 
@@ -117,7 +121,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    data_dir: Path = Field(default_factory=_default_data_dir)
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=_default_data_dir)
     server: Server = Server()
     upstream: Upstream = Upstream()
     identity: Identity = Identity()
@@ -148,6 +152,8 @@ class Settings(BaseSettings):
 
 
 def _split_layers(layers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    if unknown := layers.keys() - {"flags", "file"}:
+        raise TypeError(f"Settings(): {', '.join(sorted(unknown))} would be ignored; use proxy.config.load")
     return dict(layers.get("flags", {})), dict(layers.get("file", {}))
 
 

@@ -12,9 +12,11 @@ from typing import Final
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.app import App
 from proxy.edge.dataplane import DataPlane
+from proxy.errors import ApiError
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,19 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # After the grace: how long the cut streams may take to end before the server stops waiting for them.
 CUT_S: Final = 1
 BACKLOG: Final = 2048
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP, refusing in OpenAI's shape what is no HTTP."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers with 400 and hangs up; in the middle of an answer it only hangs up."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            error = ApiError(400, "bad_request", msg)
+            headers = [*error.headers, (b"connection", b"close")]
+            lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
+            self.transport.write(b"\r\n".join([*lines, b"", error.body()]))
+        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):
@@ -109,6 +124,7 @@ def make_server(app: App) -> DrainingServer:
         date_header=False,
         access_log=False,
         log_config=None,
+        http=Protocol,
         lifespan="on",
         ws="none",
         timeout_keep_alive=settings.server.keep_alive_s,

@@ -19,17 +19,25 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Runs *coroutine* until it ends or :meth:`cancel` is called."""
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str, awaited: bool = False) -> asyncio.Task[Any]:
+        """Runs *coroutine* until it ends or :meth:`cancel` is called.
+
+        *awaited*: somebody takes the result, and with it the failure, which is then not logged here.
+        """
         task = asyncio.create_task(coroutine, name=name)  # noqa: TID251  # the one place that may
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._forget_quietly if awaited else self._forget)
         return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), error=repr(failure))
+
+    def _forget_quietly(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # asyncio complains of exceptions that nobody has looked at
 
     async def drain(self) -> None:
         """Waits until no task is left, those spawned meanwhile included."""

@@ -1,9 +1,14 @@
 """``memory-proxy demo --once``, as a newcomer runs it."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import httpx2
+import pytest
 
 
 def run_demo(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -17,15 +22,24 @@ def run_demo(*options: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+# What a shell may have set for a real proxy and a real provider. Nothing of it counts.
+REAL = {
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_API_KEY": "sk-of-the-shell",
+    "MEMORY_PROXY_MEMORY__MODE": "off",
+    "MEMORY_PROXY_ADMIN__TOKEN": "token-of-the-shell",
+}
+
+
 def test_the_demo_remembers() -> None:
-    """The second session answers from the first; a provider that the shell has configured is never asked."""
-    done = run_demo(OPENAI_BASE_URL="http://127.0.0.1:9/v1", OPENAI_API_KEY="sk-of-the-shell", COLUMNS="160")
+    """The second session answers from the first, whatever the environment says of real proxies and providers."""
+    done = run_demo(COLUMNS="160", **REAL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "You told me: Hi! I am Ada, and my dog Biscuit is a beagle" in done.stdout
     assert "Memory works." in done.stdout
     assert "default_headers=" in done.stdout
     assert "\x1b[" not in done.stdout
-    assert "sk-of-the-shell" not in done.stdout + done.stderr
+    assert "of-the-shell" not in done.stdout + done.stderr
 
 
 def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
@@ -35,6 +49,15 @@ def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
     assert any(folder.iterdir())
 
 
+def test_configured_names_and_tokens_do_not_matter(tmp_path: Path) -> None:
+    """A configuration with an admin token and another identity header works too, and the token stays unsaid."""
+    config = tmp_path / "config.yaml"
+    config.write_text("identity: {header: X-Customer}\nadmin: {token: '${ADMIN_SECRET}'}\n")
+    done = run_demo("--config", str(config), ADMIN_SECRET="of-the-admin")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of-the-admin" not in done.stdout + done.stderr
+
+
 def test_without_memory_the_demo_fails(tmp_path: Path) -> None:
     """A configuration that switches memory off is told apart from one that works."""
     config = tmp_path / "config.yaml"
@@ -42,3 +65,30 @@ def test_without_memory_the_demo_fails(tmp_path: Path) -> None:
     done = run_demo("--config", str(config))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Memory did not work." in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_go_on_until_a_signal(number: signal.Signals) -> None:
+    """After the show the proxy still answers at the URL that was printed; a signal ends everything with 0."""
+    command = [sys.executable, "-m", "proxy", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown = "".join(iter(process.stdout.readline, "Both go on running. Ctrl-C ends them.\n"))
+        found = re.search(r'base_url="(http://127\.0\.0\.1:\d+)/v1"', shown)
+        assert found, shown
+        assert httpx2.get(f"{found[1]}/readyz", trust_env=False).status_code == 200
+        process.send_signal(number)
+        assert process.stdout.read() == "Stopping.\n"
+        assert process.wait() == 0
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{found[1]}/readyz", trust_env=False)
+
+
+def test_bad_configuration_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """Exit code 2 and one line that names the key."""
+    config = tmp_path / "config.yaml"
+    config.write_text("memory: {budget: 1}\n")
+    done = run_demo("--config", str(config))
+    assert done.returncode == 2
+    assert "memory.budget" in done.stderr
+    assert done.stdout == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Settings
+from proxy import config
 from proxy.keeper import supervise, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.lock import DataDirLock, Holder
@@ -80,7 +80,7 @@ def test_a_killed_keeper_costs_no_chat_and_no_memory(tmp_path: Path, upstream: U
         proxy.flush()
         texts = proxy.texts(USER)
     assert ready.status_code == 200, ready.text
-    assert took[0] < 3, took
+    assert max(took) < 3, took
     assert texts == dict.fromkeys([*load.said, *(f"Noted: {text}" for text in load.said)], 1)
 
 
@@ -129,7 +129,7 @@ async def test_a_keeper_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pyte
     """One that answers nobody for too long is killed, and another takes its place."""
     monkeypatch.setattr(supervise, "HANGS_AFTER_S", 0.2)
     monkeypatch.setattr(supervise, "STOP_S", 0.1)
-    settings = Settings(data_dir=tmp_path)
+    settings = config.load(flags={"data_dir": tmp_path})
     tasks = Tasks()
     client = KeeperClient(wire.socket_path(tmp_path), tasks)
     supervisor = Supervisor(settings, client, Metrics())

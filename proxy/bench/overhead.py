@@ -8,11 +8,12 @@ from proxy.bench.corpus import Corpus, chat_body
 from proxy.bench.load import Answer, repeat
 from proxy.bench.plan import Plan
 from proxy.bench.report import Row, difference, percentile
+from proxy.bench.servers import USER_HEADER
 from proxy.bench.world import World
 
 USER: Final = "bench-user"
 ANONYMOUS: Final = {"X-Mock-Chunks": "20"}
-REMEMBERED: Final = {**ANONYMOUS, "X-User-Id": USER, "X-Memory-Mode": "read"}
+REMEMBERED: Final = {**ANONYMOUS, USER_HEADER: USER, "X-Memory-Mode": "read"}
 
 Ask = Callable[[int], Awaitable[Answer]]
 
@@ -39,7 +40,7 @@ class Chats:
 
     async def visit(self, user_id: str) -> Answer:
         """A chat of any user of the store."""
-        return await self._world.proxied.chat(self._bodies[0], {**REMEMBERED, "X-User-Id": user_id})
+        return await self._world.proxied.chat(self._bodies[0], {**REMEMBERED, USER_HEADER: user_id})
 
     async def streamed(self, number: int, *, gap_ms: int = 0) -> Answer:
         headers = {**self._stream_headers, "X-Mock-Gap-Ms": str(gap_ms)}

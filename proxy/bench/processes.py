@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Self
@@ -15,8 +16,8 @@ import msgspec
 
 from proxy.errors import MemoryProxyError
 
-# Whatever the caller's shell has set for a real proxy or a real provider must not reach a rehearsal.
-_FOREIGN = ("MEMORY_PROXY_", "OPENAI_")
+# What the caller's shell has set for a real proxy or a real provider: a rehearsal must not write into a real store.
+_REAL = ("MEMORY_PROXY_", "OPENAI_")
 
 # A grandchild that outlives the child keeps the pipe open: its end is worth a moment of waiting, no more.
 LOG_END_S: Final = 2.0
@@ -32,7 +33,8 @@ class Child:
     It gets a session of its own, so that Ctrl-C in the terminal reaches only this process, which stops it in order.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        """*environment*: all that the child gets; by default this process's, without what configures real proxies."""
         self.started = time.perf_counter()
         self._name = " ".join((module, *arguments[:1]))
         self._log: deque[str] = deque(maxlen=20)
@@ -42,7 +44,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)},
+            env=neutral_environment() if environment is None else environment,
             text=True,
             start_new_session=True,
         )
@@ -104,6 +106,11 @@ class Child:
                     self._url.set_result(url)
         if not self._url.done():
             self._url.set_exception(ChildError(self.describe(f"{self._name} ended before it listened")))
+
+
+def neutral_environment() -> dict[str, str]:
+    """This process's environment without what configures a real proxy or names a real provider."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_REAL)}
 
 
 class _Line(msgspec.Struct):

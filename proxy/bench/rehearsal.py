@@ -9,7 +9,9 @@ import msgspec
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
-from proxy.bench.upstream import ChatBody, MockUpstream
+from proxy.bench.servers import USER_HEADER, Conditions
+from proxy.bench.upstream import ChatBody, UpstreamThread
+from proxy.errors import MemoryProxyError
 
 USER: Final = "ada"
 STATEMENTS: Final = (
@@ -51,17 +53,27 @@ class Rehearsal(msgspec.Struct, frozen=True):
 class Stage:
     """A running proxy, the mock upstream behind it, and the clients that talk to both."""
 
-    def __init__(self, proxy_url: str, upstream_url: str, upstream: MockUpstream, *, identity: str, token: str) -> None:
+    def __init__(self, proxy_url: str, upstream: UpstreamThread, conditions: Conditions) -> None:
         # Loopback only: a proxy that the environment names would be asked for it otherwise.
         self._http = httpx2.Client(trust_env=False, timeout=60)
-        self._upstream = upstream
+        self._upstream = upstream.app
         self._proxy_url = proxy_url
-        self._admin = {"Authorization": f"Bearer {token}"} if token else {}
-        self._remembering = self._client(proxy_url, {identity: USER})
-        self._forgetful = self._client(upstream_url, {})
+        self._admin = conditions.admin_headers
+        self._remembering = self._client(proxy_url, {USER_HEADER: USER})
+        self._forgetful = self._client(upstream.url, {})
 
     def hold_sessions(self) -> Rehearsal:
-        """Two sessions through the proxy, and the second one's question straight to the upstream, for comparison."""
+        """Two sessions through the proxy, and the second one's question straight to the upstream, for comparison.
+
+        Raises:
+            MemoryProxyError: a request failed.
+        """
+        try:
+            return self._hold_sessions()
+        except (openai.OpenAIError, httpx2.HTTPError) as exc:
+            raise MemoryProxyError(f"the conversation broke off: {exc}") from exc
+
+    def _hold_sessions(self) -> Rehearsal:
         first = self._hold_first()
         began = time.perf_counter()
         self._http.post(f"{self._proxy_url}/memory/flush", headers=self._admin).raise_for_status()

@@ -1,14 +1,19 @@
 """The servers that ``demo`` and ``bench`` start, as the processes they are in real life."""
 
+import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import httpx2
+import msgspec
+from pydantic import SecretStr
 
-from proxy.bench.processes import Child, find_children, read_command_line
+from proxy.bench.processes import Child, find_children, neutral_environment, read_command_line
+from proxy.config import ENV_PREFIX, load
 from proxy.errors import MemoryProxyError
 
+USER_HEADER: Final = "X-User-Id"
 POLL_S: Final = 0.01  # how exactly the times of coming up are known
 
 
@@ -17,19 +22,50 @@ def start_upstream() -> Child:
     return Child("proxy.bench.upstream")
 
 
-def start_proxy(upstream_url: str, data_dir: Path, config: Path | None = None) -> Child:
-    """``memory-proxy serve`` on a free port, with the default configuration unless one is given."""
+class Conditions(msgspec.Struct, frozen=True):
+    """Under what configuration the proxy runs: its defaults, or a file and the environment, with its admin token."""
+
+    config: Path | None = None
+    token: SecretStr | None = None
+
+    @classmethod
+    def read(cls, config: Path | None) -> Self:
+        """Those of a configuration file; without one neither file nor environment count.
+
+        Raises:
+            ConfigError: the proxy would refuse it.
+        """
+        return cls() if config is None else cls(config, load(config).admin.token)
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """What the control plane wants to see."""
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token.get_secret_value()}"}
+
+    def options(self, data_dir: Path) -> list[str]:
+        """Of every command that is run."""
+        return ["--data-dir", str(data_dir), *([] if self.config is None else ["--config", str(self.config)])]
+
+    def environment(self) -> dict[str, str]:
+        """Of the processes. Whatever is configured, users are named as the rehearsals name them."""
+        base = neutral_environment() if self.config is None else dict(os.environ)
+        return base | {f"{ENV_PREFIX}IDENTITY__MODE": "header", f"{ENV_PREFIX}IDENTITY__HEADER": USER_HEADER}
+
+
+def start_proxy(upstream_url: str, data_dir: Path, conditions: Conditions) -> Child:
+    """``memory-proxy serve`` on a free port."""
     address = ("--host", "127.0.0.1", "--port", "0", "--upstream", f"{upstream_url}/v1")
-    return Child("proxy", "serve", *address, *_options(data_dir, config))
+    return Child("proxy", "serve", *address, *conditions.options(data_dir), environment=conditions.environment())
 
 
-def import_file(path: Path, data_dir: Path, config: Path | None = None) -> None:
+def import_file(path: Path, data_dir: Path, conditions: Conditions) -> None:
     """``memory-proxy import``: fills a store that no server has open.
 
     Raises:
         ChildError: a line was refused, or the store failed.
     """
-    with Child("proxy", "import", str(path), *_options(data_dir, config)) as child:
+    options = conditions.options(data_dir)
+    with Child("proxy", "import", str(path), *options, environment=conditions.environment()) as child:
         child.wait()
 
 
@@ -37,20 +73,19 @@ def wait_ready(url: str, *, within_s: float = 60) -> None:
     """Blocks until a proxy says that its keeper is up.
 
     Raises:
-        MemoryProxyError: it does not within *within_s*.
+        MemoryProxyError: it does not within *within_s*, or has ended.
     """
     deadline = time.monotonic() + within_s
-    with httpx2.Client(trust_env=False) as client:
-        while client.get(f"{url}/readyz").status_code != 200:
-            if time.monotonic() > deadline:
-                raise MemoryProxyError(f"{url}/readyz does not answer 200 within {within_s:g} s")
-            time.sleep(POLL_S)
+    try:
+        with httpx2.Client(trust_env=False) as client:
+            while client.get(f"{url}/readyz").status_code != 200:
+                if time.monotonic() > deadline:
+                    raise MemoryProxyError(f"{url}/readyz does not answer 200 within {within_s:g} s")
+                time.sleep(POLL_S)
+    except httpx2.TransportError as exc:
+        raise MemoryProxyError(f"{url}/readyz: {exc}") from exc
 
 
 def find_keeper(edge: Child) -> int | None:
     """The process id of the keeper that belongs to *edge*; ``None`` while it has none, and without ``/proc``."""
     return next((pid for pid in find_children(edge.pid) if b"keeper" in read_command_line(pid)), None)
-
-
-def _options(data_dir: Path, config: Path | None) -> list[str]:
-    return ["--data-dir", str(data_dir), *([] if config is None else ["--config", str(config)])]

@@ -13,7 +13,7 @@ from proxy.bench.overhead import USER, Chats, Samples, measure_cost, measure_gap
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
-from proxy.bench.servers import POLL_S, find_keeper, import_file, start_proxy, start_upstream
+from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_proxy, start_upstream
 from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_kills, measure_storing
 from proxy.bench.world import World, open_world
 from proxy.errors import MemoryProxyError
@@ -22,25 +22,27 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 
-def run_benchmark(plan: Plan, say: Say, *, config: Path | None = None, parent: Path | None = None) -> Report:
+def run_benchmark(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """Measures everything, in a temporary folder inside *parent*; *say* hears what is being done.
 
     Raises:
         MemoryProxyError: a server did not start, or a chat failed where none may.
     """
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="memory-proxy-bench-", dir=parent) as folder:
-        stages = Stages(plan, say, Path(folder), config)
+        stages = Stages(plan, say, Path(folder), conditions)
         return Report([*stages.measure_small_store(), *stages.measure_large_store()])
 
 
 class Stages:
     """One run: its two stores, each filled before a server opens it."""
 
-    def __init__(self, plan: Plan, say: Say, folder: Path, config: Path | None) -> None:
+    def __init__(self, plan: Plan, say: Say, folder: Path, conditions: Conditions) -> None:
         self._plan = plan
         self._say = say
         self._folder = folder
-        self._config = config
+        self._conditions = conditions
         self._small = Samples()
         self._others = [f"user-{number}" for number in range(plan.store_size // plan.memories - 1)]
 
@@ -56,13 +58,13 @@ class Stages:
         """Starts the servers on a store in which each of *users* has the plan's memories, and visits them."""
 
         async def measure() -> list[Row]:
-            async with open_world(upstream.url(), proxy) as world:
+            async with open_world(upstream.url(), proxy, self._conditions.admin_headers) as world:
                 return await visit(world)
 
         self._say(f"filling a store with {len(users) * self._plan.memories:,} memories")
         data_dir = self._folder / str(len(users))
-        fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._config)
-        with start_upstream() as upstream, start_proxy(upstream.url(), data_dir, self._config) as proxy:
+        fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._conditions)
+        with start_upstream() as upstream, start_proxy(upstream.url(), data_dir, self._conditions) as proxy:
             proxy.url()  # waits here, outside any event loop, until it listens
             try:
                 return asyncio.run(measure())
@@ -91,12 +93,12 @@ class Stages:
         return await measuring
 
 
-def fill_store(data_dir: Path, users: dict[str, int], config: Path | None) -> None:
+def fill_store(data_dir: Path, users: dict[str, int], conditions: Conditions) -> None:
     """A new data directory in which each of *users* has so many memories."""
     data_dir.mkdir()
     path = data_dir / "conversations.jsonl"
     write_conversations(path, users)
-    import_file(path, data_dir, config)
+    import_file(path, data_dir, conditions)
     path.unlink()
 
 

@@ -15,7 +15,7 @@ from proxy.bench.plan import Plan
 from proxy.bench.processes import kill_process
 from proxy.bench.report import Row, ratio, scaled
 from proxy.bench.scrape import Scrape, quantile_between
-from proxy.bench.servers import POLL_S, find_keeper
+from proxy.bench.servers import POLL_S, USER_HEADER, find_keeper
 from proxy.bench.world import World
 
 SAID_AT_ONCE: Final = 49  # messages of one chat that feeds the store; with the reply, fifty memories
@@ -129,7 +129,7 @@ def _writing(user_id: str, conversation_id: str) -> dict[str, str]:
     return {
         "X-Mock-Chunks": "20",
         "X-Memory-Mode": "write",
-        "X-User-Id": user_id,
+        USER_HEADER: user_id,
         "X-Conversation-Id": conversation_id,
     }
 

@@ -92,9 +92,10 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(upstream_url: str, proxy: Child) -> AsyncIterator[World]:
+async def open_world(upstream_url: str, proxy: Child, admin_headers: Mapping[str, str]) -> AsyncIterator[World]:
     """A world of servers that listen already; whether the keeper is up yet is the caller's to ask."""
     # No limit to the pool: waiting for a connection is not a latency of the proxy.
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=admin_headers) as session:
         yield World(session, upstream_url, proxy)

@@ -22,7 +22,7 @@ def bench(
     data_dir: options.DataDir = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, of rougher numbers, on smaller stores.")] = False,
     store_size: Annotated[
-        int | None, typer.Option(min=2_000, help="Memories in the large store.", show_default="100000, quick: 10000")
+        int | None, typer.Option(min=2_000, help="Memories in the large store.", show_default="100000 or, quick, 10000")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
 ) -> None:
@@ -31,17 +31,17 @@ def bench(
     Temporary stores are made in the data directory where one is given, and are removed at the end.
     """
     from proxy.bench.plan import FULL, QUICK
+    from proxy.bench.servers import Conditions
     from proxy.bench.stages import run_benchmark
 
-    options.load(config, data_dir)  # a mistake in it should be told by this process, not by its children
     plan = QUICK if quick else FULL
     if store_size is not None:
         plan = msgspec.structs.replace(plan, store_size=store_size)
     with options.reported(), Console(stderr=True).status("starting") as status:
-        report = run_benchmark(plan, status.update, config=config, parent=data_dir)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        report = run_benchmark(plan, status.update, Conditions.read(config), parent=data_dir)
     Console().print(build_table(report))
+    if json_file is not None:
+        _write(json_file, report)
 
 
 def build_table(report: "Report") -> Table:
@@ -54,6 +54,13 @@ def build_table(report: "Report") -> Table:
     for row in report.rows:
         table.add_row(row.name, _coloured(row), row.asked, row.meaning)
     return table
+
+
+def _write(path: Path, report: "Report") -> None:
+    try:
+        path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as exc:
+        options.fail(f"{path}: cannot be written: {exc.strerror}")
 
 
 def _coloured(row: "Row") -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from proxy.cli import options, output
-from proxy.cli.probes import Finding, examine, hide_secrets
+from proxy.cli.probes import Finding, examine
 from proxy.config import Settings
 
 STYLES: Final = {"ok": "green", "note": "yellow", "failed": "red"}
@@ -23,7 +23,6 @@ def check(
     """Validate the configuration and reach everything that a server needs; exit 0 if all is well, else 1."""
     settings = options.load(config, data_dir)
     findings = [_describe_configuration(settings, config), *asyncio.run(examine(settings, server))]
-    findings = [hide_secrets(finding, settings) for finding in findings]
     healthy = all(finding.state != "failed" for finding in findings)
     if as_json:
         output.print_json({"healthy": healthy, "checks": findings})

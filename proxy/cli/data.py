@@ -139,8 +139,7 @@ def _confirm(user: str, memory: str | None) -> None:
 
 def _format_receipt(receipt: Receipt) -> str:
     waiting = f" and {receipt.journal_entries:,} waiting to be stored" if receipt.journal_entries else ""
-    noun = "memory" if receipt.memories == 1 else "memories"
-    return f"Erased {receipt.memories:,} {noun}{waiting} of {output.make_harmless(receipt.user_id)}."
+    return f"{output.make_harmless(receipt.user_id)}: {output.count(receipt.memories, 'memory')}{waiting} erased"
 
 
 def _show_found(found: Found) -> None:

@@ -19,7 +19,6 @@ from proxy.cli import options
 
 if TYPE_CHECKING:
     from proxy.bench.rehearsal import Rehearsal, Step
-    from proxy.config import Settings
 
 
 def demo(
@@ -32,30 +31,28 @@ def demo(
     Memories are temporary unless a data directory is given.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, leaves by way of the clean-up
-    settings = options.load(config, data_dir)
     with options.reported(), _folder(data_dir) as folder:
-        worked = _perform(settings, config, folder, stay=not once)
+        worked = _perform(config, folder, stay=not once)
     if not worked:
         raise typer.Exit(options.FAILURE)
 
 
-def _perform(settings: "Settings", config: Path | None, data_dir: Path, *, stay: bool) -> bool:
+def _perform(config: Path | None, data_dir: Path, *, stay: bool) -> bool:
     """The whole show; whether memory worked."""
     from proxy.bench.rehearsal import Stage
-    from proxy.bench.servers import start_proxy, wait_ready
+    from proxy.bench.servers import USER_HEADER, Conditions, start_proxy, wait_ready
     from proxy.bench.upstream import UpstreamThread
 
     console = Console(highlight=False)
-    identity, token = settings.identity.header, settings.admin.token
+    conditions = Conditions.read(config)
     began = time.perf_counter()
-    with UpstreamThread() as upstream, start_proxy(upstream.url, data_dir, config) as proxy:
+    with UpstreamThread() as upstream, start_proxy(upstream.url, data_dir, conditions) as proxy:
         wait_ready(proxy.url())
         _say(console, f"The proxy and a mock upstream are up after {time.perf_counter() - began:.1f} s.")
-        secret = token.get_secret_value() if token else ""
-        with closing(Stage(proxy.url(), upstream.url, upstream.app, identity=identity, token=secret)) as stage:
+        with closing(Stage(proxy.url(), upstream, conditions)) as stage:
             rehearsal = stage.hold_sessions()
         _show(console, rehearsal)
-        _show_usage(console, proxy.url(), f"{identity}: {rehearsal.user}", rehearsal.second.said)
+        _show_usage(console, proxy.url(), f"{USER_HEADER}: {rehearsal.user}", rehearsal.second.said)
         if stay:
             _wait_for_interrupt(console)
     return rehearsal.worked

@@ -56,7 +56,8 @@ def _show(report: "Report") -> None:
     console.print(_make_table(report))
     left_out = f", {report.left_out:,} without evidence left out" if report.left_out else ""
     console.print(
-        f"{report.users:,} users, {report.memories:,} memories, {report.overall.questions:,} questions{left_out}. "
+        f"{output.count(report.users, 'user')}, {output.count(report.memories, 'memory')}, "
+        f"{output.count(report.overall.questions, 'question')}{left_out}. "
         f"A recall takes {report.recall_ms['p50']:.2f} ms at p50 and {report.recall_ms['p99']:.2f} ms at p99 "
         f"(CPU {report.cpu_ms['p50']:.2f} and {report.cpu_ms['p99']:.2f} ms)."
     )

@@ -18,7 +18,7 @@ from proxy.cli import backend, options, output
 from proxy.cli.backend import Backend
 from proxy.errors import MemoryProxyError
 
-# What is held in memory and handed over at once. A user's lines are stored together only within one such piece.
+# What is held in memory and handed over at once: some hundred messages, enough for batches of the store's liking.
 CHUNK_BYTES: Final = 1 << 20
 # No conversation is that long. Without an end, a file that is no JSON Lines at all would be read as one line.
 LONGEST_LINE: Final = 64 << 20
@@ -63,7 +63,8 @@ def import_file(
         backend.run(importer.run, settings, server, create=True)
     totals = importer.totals
     output.make_console().print(
-        f"{totals.stored:,} stored, {totals.known:,} already known, {totals.unreadable:,} lines unreadable"
+        f"{output.count(totals.stored, 'memory')} stored, {totals.known:,} already known, "
+        f"{output.count(totals.unreadable, 'line')} unreadable"
     )
     if totals.unreadable:
         raise typer.Exit(options.FAILURE)
@@ -92,15 +93,18 @@ class Source:
         """
         line = 1
         try:
-            for chunk in read_chunks(self._file):
+            for chunk in read_chunks(self._file, size=CHUNK_BYTES, longest=LONGEST_LINE):
                 yield chunk
                 line = chunk.first_line + len(chunk.lines)
         except (OSError, EOFError, zlib.error) as exc:
             raise MemoryProxyError(f"{self.name}: cannot be read on from line {line}: {exc}") from exc
 
 
-def read_chunks(file: Lines, *, size: int = CHUNK_BYTES, longest: int = LONGEST_LINE) -> Iterator[Chunk]:
-    """Lines of *file* in pieces of about *size* bytes, so that memory does not grow with the file."""
+def read_chunks(file: Lines, *, size: int, longest: int) -> Iterator[Chunk]:
+    """Lines of *file* in pieces of about *size* bytes, so that memory does not grow with the file.
+
+    A line of *longest* bytes or more is not held, only counted.
+    """
     chunk, held = Chunk(1, [], []), 0
     while line := file.readline(longest):
         if len(line) == longest and not line.endswith(b"\n"):
@@ -155,8 +159,11 @@ class Importer:
 def _open(file: str) -> Iterator[Source]:
     with ExitStack() as stack:
         try:
-            raw = os.fdopen(sys.stdin.fileno(), "rb", closefd=False) if file == "-" else Path(file).open("rb")
-            source = Source("standard input" if file == "-" else file, stack.enter_context(raw))
+            if file == "-":
+                raw = stack.enter_context(os.fdopen(sys.stdin.fileno(), "rb", closefd=False))
+            else:
+                raw = stack.enter_context(Path(file).open("rb"))
+            source = Source("standard input" if file == "-" else file, raw)
         except OSError as exc:
             raise MemoryProxyError(f"{file}: cannot be read: {exc.strerror or exc}") from exc
         yield source

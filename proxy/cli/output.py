@@ -27,16 +27,16 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
-def make_table(title: str | None = None) -> Table:
+def make_table() -> Table:
     """An empty table in the style of all commands. Texts from outside go through :func:`make_cell`."""
-    return Table(title=None if title is None else Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(box=SIMPLE_HEAD, pad_edge=False)
 
 
-def make_cell(text: str, *, limit: int = LONGEST_TEXT, style: str = "") -> Text:
-    """*text* as one harmless line of at most *limit* characters."""
-    line = make_harmless(" ".join(text[: limit * 4].split()))
-    cut = len(line) > limit or len(text) > limit * 4
-    return Text(f"{line[:limit]}…" if cut else line, style=style)
+def make_cell(text: str) -> Text:
+    """*text* as one harmless line of some hundred characters."""
+    line = " ".join(text[: LONGEST_TEXT * 4].split())
+    cut = len(line) > LONGEST_TEXT or len(text) > LONGEST_TEXT * 4
+    return Text(make_harmless(f"{line[:LONGEST_TEXT]}…" if cut else line))
 
 
 def make_id_cell(text: str) -> Text:
@@ -56,6 +56,12 @@ def _is_hidden(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def count(number: int, noun: str) -> str:
+    """*number* of them: ``1 memory``, ``2,000 memories``."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
 
 
 def print_json(value: Any) -> None:

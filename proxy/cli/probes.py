@@ -3,14 +3,15 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
+from pydantic import SecretStr
 
+from proxy.cli import output
 from proxy.cli.backend import open_backend
 from proxy.config import Settings
 from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError
@@ -45,15 +46,6 @@ async def examine(settings: Settings, server: str | None) -> list[Finding]:
     else:
         findings += await check_data_dir(settings)
     return [*findings, await asyncio.to_thread(check_tokens), check_identity(settings), check_admin(settings)]
-
-
-def hide_secrets(finding: Finding, settings: Settings) -> Finding:
-    """*finding* without the keys that an upstream's or an embedder's own error message may repeat."""
-    found = finding.found
-    for secret in (settings.upstream.api_key, settings.embedding.api_key, settings.admin.token):
-        if secret is not None and secret.get_secret_value():
-            found = found.replace(secret.get_secret_value(), HIDDEN)
-    return msgspec.structs.replace(finding, found=found)
 
 
 async def check_upstream(settings: Settings) -> Finding:
@@ -106,10 +98,17 @@ async def check_embedder(settings: Settings) -> Finding:
             await embedder.aclose()
     except EmbedderError as exc:
         local = "reinstall memory-proxy, or set embedding.provider: none"
-        remote = "check embedding.model, .base_url and .api_key"
-        return Finding("embedder", "failed", str(exc), local if provider == "local" else remote)
+        remote = "check embedding.model, embedding.base_url and embedding.api_key"
+        why = _hide(settings.embedding.api_key, str(exc))
+        return Finding("embedder", "failed", why, local if provider == "local" else remote)
     elapsed_ms = (time.perf_counter() - began) * 1000
     return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions, opened in {elapsed_ms:.0f} ms")
+
+
+def _hide(secret: SecretStr | None, text: str) -> str:
+    """*text* without the key, which an API's own error message may repeat."""
+    key = secret.get_secret_value() if secret is not None else ""
+    return text.replace(key, HIDDEN) if key else text
 
 
 async def check_data_dir(settings: Settings) -> list[Finding]:
@@ -152,7 +151,7 @@ def check_store(settings: Settings) -> Finding:
             store.close()
     except StoreError as exc:
         return Finding("store", "failed", str(exc), f"see that {settings.data_dir} is whole, writable and not full")
-    return Finding("store", "ok", f"{settings.store.mode}, {users:,} {'user' if users == 1 else 'users'}")
+    return Finding("store", "ok", f"{settings.store.mode}, {output.count(users, 'user')}")
 
 
 def check_journal(data_dir: Path) -> Finding:
@@ -179,11 +178,11 @@ async def check_server(settings: Settings, url: str) -> list[Finding]:
         async with httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False) as client:
             answer = await client.get(f"{url}/readyz")
         checks = msgspec.json.decode(answer.content, type=_Readiness).checks
-    except (httpx2.HTTPError, msgspec.MsgspecError) as exc:
-        why = f"{url}/readyz: {exc or type(exc).__name__}"
+    except (httpx2.HTTPError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        why = f"{url}/readyz: {str(exc) or type(exc).__name__}"
         return [Finding("server", "failed", why, "is memory-proxy running there, and well? see its log")]
     found = [_repeat(what, state, url) for what, state in checks.items()]
-    return [*found, await _try("admin API", lambda: _list_users(settings, url), "found at " + url)]
+    return [*found, await _check_admin_api(settings, url)]
 
 
 def _repeat(what: str, state: str, url: str) -> Finding:
@@ -192,17 +191,13 @@ def _repeat(what: str, state: str, url: str) -> Finding:
     return Finding(what, "failed", f"the server at {url} says: {state}", "see its log")
 
 
-async def _list_users(settings: Settings, url: str) -> None:
-    async with open_backend(settings, url) as backend:
-        await backend.users(1)
-
-
-async def _try(what: str, work: Callable[[], Awaitable[None]], found: str) -> Finding:
+async def _check_admin_api(settings: Settings, url: str) -> Finding:
     try:
-        await work()
+        async with open_backend(settings, url) as backend:
+            await backend.users(1)
     except MemoryProxyError as exc:
-        return Finding(what, "failed", str(exc))
-    return Finding(what, "ok", found)
+        return Finding("admin API", "failed", str(exc))
+    return Finding("admin API", "ok", f"found at {url}")
 
 
 def check_tokens() -> Finding:

@@ -29,9 +29,13 @@ def serve(
 
 
 def run(settings: Settings) -> None:
-    """Serves until a signal asks for the end. An address in use ends the process with 1."""
+    """Serves until a signal asks for the end. An address in use, or no place for data, ends the process with 1."""
     from proxy.serving import bind  # here, because it brings in the whole server, which other commands do not need
 
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        options.fail(f"data_dir: {settings.data_dir} cannot be created: {exc.strerror}")
     try:
         listener = bind(settings.server.host, settings.server.port)
     except OSError as exc:

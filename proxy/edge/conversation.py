@@ -39,12 +39,13 @@ class Conversation:
     def _recognise(self, answer: Message) -> str:
         """The same id for every request of a conversation, without keeping anything: its first question and answer.
 
-        The first request has the question and now gets the answer; every later one brings both along. Clients trim
-        what they resend, so white space at the ends does not count.
+        The first request has the question and now gets the answer; every later one brings both along. A greeting of
+        the assistant's before the first question answers nothing. Clients trim what they resend, so white space at
+        the ends does not count.
         """
         texts = [*self.dialogue, answer]
-        first_answer = next(i for i, message in enumerate(texts) if message.role == "assistant")
-        opening = texts[: first_answer + 1]
+        roles = [message.role for message in texts]
+        opening = texts[: roles.index("assistant", roles.index("user")) + 1]
         raw = "\x00".join([self.scope.key, *(message.text.strip() for message in opening)])
         return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mp-talk").hexdigest()
 

@@ -42,7 +42,7 @@ class DataPlane:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
         chat = scope["method"] == "POST" and scope["raw_path"] == CHAT
         route = "chat" if chat else "other"
-        code = "000"  # nothing was answered in full
+        code = "gone"
         self._enter()
         try:
             with Inbox(receive, self._tasks) as inbox:

@@ -82,7 +82,7 @@ class Interceptor:
 
         Raises what :class:`Relay` raises, and ApiError for a bad user id, mode or conversation id.
         """
-        abilities = self._abilities(headers.first(scope["headers"], headers.MODE))
+        abilities = self._abilities(headers.every(scope["headers"], headers.MODE))
         self._refuse_long(headers.first(scope["headers"], b"content-length"))
         body = await inbox.body(self._max_body)
         turn = await self._read(scope["headers"], body, abilities)
@@ -98,14 +98,15 @@ class Interceptor:
             capture=self._capture(turn),
         )
 
-    def _abilities(self, sent: bytes | None) -> frozenset[Ability]:
+    def _abilities(self, sent: list[bytes]) -> frozenset[Ability]:
+        """What is left when the configuration and each mode that was *sent* have taken away what they do not allow."""
         allowed = self._allowed
-        if sent is None:
-            return allowed
-        mode = sent.decode("latin-1").strip().lower()
-        if mode not in ABILITIES:
-            raise ApiError(400, "bad_memory_mode", f"X-Memory-Mode should be one of {', '.join(get_args(Mode))}.")
-        return allowed & ABILITIES[mode]
+        for mode in b",".join(sent).decode("latin-1").split(",") if sent else ():
+            name = mode.strip().lower()
+            if name not in ABILITIES:
+                raise ApiError(400, "bad_memory_mode", f"X-Memory-Mode should be one of {', '.join(get_args(Mode))}.")
+            allowed &= ABILITIES[name]
+        return allowed
 
     def _refuse_long(self, length: bytes | None) -> None:
         # Before anything is read: a client that announces too much is told so at once.

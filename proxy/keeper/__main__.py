@@ -24,6 +24,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
+    os.umask(0o077)  # Chroma makes its files readable for everybody, and the data directory may be somebody else's
     logs.configure()
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent process
     if not isinstance(settings, Settings):

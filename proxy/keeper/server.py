@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 # How long a new keeper waits for its predecessor to let go of the data directory.
 PATIENCE_S: Final = 5.0
+# Bytes of announcements that may wait for an edge that does not read.
+MAX_UNREAD: Final = 64 << 20
 
 _requests = msgspec.msgpack.Decoder(wire.AnyRequest)
 
@@ -73,9 +75,13 @@ class KeeperServer:
 
     def _announce(self, change: wire.Changed) -> None:
         data = wire.frame(0, change)
-        for writer in self._edges:
-            # Announcements are written in the order of the changes; the transport buffers for an edge that is slow.
-            writer.write(data)
+        for writer in tuple(self._edges):
+            # Written at once, so that announcements keep the order of the changes; an edge that reads none of them for
+            # too long is cut off, and starts with nothing when it comes back.
+            if writer.transport.get_write_buffer_size() > MAX_UNREAD:
+                writer.transport.abort()
+            else:
+                writer.write(data)
 
     async def _flush(self, _: wire.Flush) -> wire.Flushed:
         return wire.Flushed(*await self._worker.flush())

@@ -17,11 +17,10 @@ from proxy.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-# A crash is answered at once; one that repeats is given time, so that a broken disk is not hammered.
+# A keeper that was up is started again at once; one that cannot start is given time, so that a broken disk is not
+# hammered.
 FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 5.0
-# A keeper that has lived this long has recovered: the next crash is a first one again.
-HEALTHY_S: Final = 30.0
 # Opening a large store may take a while; a keeper that listens to nobody for longer hangs.
 START_S: Final = 60.0
 CONNECT_EVERY_S: Final = 0.02
@@ -52,24 +51,31 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            await self._run_one()
+            was_up = await self._run_one()
             lived = loop.time() - began
-            delay = FIRST_DELAY_S if lived > HEALTHY_S else min(delay * 2, LONGEST_DELAY_S)
+            delay = FIRST_DELAY_S if was_up else min(delay * 2, LONGEST_DELAY_S)
             log.warning("keeper_ended", code=self._process and self._process.returncode, lived_s=round(lived, 3))
             self._metrics.count("keeper_restarts_total")
             await asyncio.sleep(delay)
 
-    async def _run_one(self) -> None:
-        process = self._process = await self._start()
+    async def _run_one(self) -> bool:
+        """One keeper's life; whether it ever was up."""
         try:
-            if await self._connect(process):
-                self._metrics.gauge("keeper_up").set(1)
-                log.info("keeper_up", pid=process.pid)
-                await self._watch()
+            process = self._process = await self._start()
+        except OSError as exc:
+            log.warning("keeper_cannot_start", reason=str(exc))
+            return False
+        try:
+            if not await self._connect(process):
+                return False
+            self._metrics.gauge("keeper_up").set(1)
+            log.info("keeper_up", pid=process.pid)
+            await self._watch()
         finally:
             self._metrics.gauge("keeper_up").set(0)
             self.status = None
             await _end(process)
+        return True
 
     async def _start(self) -> Process:
         # A session of its own: a terminal's Ctrl-C is for the edge, which drains before the keeper goes.
@@ -86,8 +92,9 @@ class Supervisor:
         deadline = loop.time() + START_S
         while process.returncode is None and loop.time() < deadline:
             try:
-                await self._client.connect()
-                self.status = await self._client.call(wire.Status())
+                async with asyncio.timeout_at(deadline):
+                    await self._client.connect()
+                    self.status = await self._client.call(wire.Status())
                 if self.status.pid == process.pid:
                     return True
                 # A predecessor that is just ending; ours waits for its lock.

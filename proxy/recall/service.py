@@ -81,16 +81,19 @@ class RecallService:
         What stands in the dialogue itself is not repeated. Raises nothing for a keeper or an embedder that is late;
         raises KeeperError for one that is away while the user's memories are not here.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + deadline_s
+        deadline = asyncio.get_running_loop().time() + deadline_s
         query = Query.from_dialogue(dialogue, asked_at=asked_at)
         vector = self._start_embedding(query.text)
-        working_set = self.sets.get(scope)
-        if working_set is None:
-            working_set = await self._load_until(scope, deadline)
+        try:
+            working_set = self.sets.get(scope)
+            if working_set is None:
+                working_set = await self._load_until(scope, deadline)
             if working_set is None:
                 return Recollection("timeout")
-        trouble, found = await self._await_vector(vector, deadline)
+            trouble, found = await self._await_vector(vector, deadline)
+        finally:
+            if isinstance(vector, asyncio.Task):
+                vector.cancel()  # nobody waits for it any more, however this came to its end
         block = self._find(working_set, query.with_vector(found), dialogue, budget_tokens)
         if block is not None:
             return Recollection("injected", block)
@@ -126,7 +129,6 @@ class RecallService:
             return None, vector if vector.size else None
         await asyncio.wait((vector,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
         if not vector.done():
-            vector.cancel()
             return "timeout", None
         found = vector.result()
         return (None, found) if found is not None else ("error", None)
@@ -134,7 +136,7 @@ class RecallService:
     async def _load_until(self, scope: Scope, deadline: float) -> WorkingSet | None:
         loading = self._loading.get(scope.key)
         if loading is None:
-            loading = _Loading(self._tasks.spawn(self._load(scope), name="load-user"))
+            loading = _Loading(self._tasks.spawn(self._load(scope), name="load-user", awaited=True))
             self._loading[scope.key] = loading
         await asyncio.wait((loading.task,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
         return loading.task.result() if loading.task.done() else None
@@ -155,4 +157,7 @@ class RecallService:
         change = Change(added=changed.pack, removed=changed.removed, erased=changed.everything)
         if (loading := self._loading.get(changed.scope.key)) is not None:
             loading.changes.append(change)
-        self.sets.apply(changed.scope, change)
+        with self._fail_open("follow") as step:
+            self.sets.apply(changed.scope, change)
+        if step.failed:
+            self.sets.discard(changed.scope)  # to be loaded anew

@@ -1,4 +1,4 @@
-"""A server in miniature: drives the ASGI app by hand, so that a test decides when the client speaks and when it leaves."""
+"""A server in miniature: drives the ASGI app by hand. The test says when the client speaks, and when it leaves."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,15 @@ from tests.harness.upstream import within
 class Driver:
     """One request. As uvicorn does it: after the client has left, ``receive`` says so and ``send`` does nothing."""
 
-    def __init__(self, app: ASGIApp, path: str, *, method: str = "POST", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        path: str,
+        *,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+        client: str = "127.0.0.1",
+    ) -> None:
         raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         self._scope = {
             "type": "http",
@@ -26,7 +34,7 @@ class Driver:
             "query_string": b"",
             "root_path": "",
             "headers": [(b"host", b"localhost"), *raw],
-            "client": ("127.0.0.1", 1),
+            "client": (client, 1),
             "server": ("127.0.0.1", 2),
         }
         self.sent: list[Message] = []

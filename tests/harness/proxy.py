@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from proxy import config
 from proxy.app import App
 from proxy.embedders.base import Embedder
 from proxy.keeper import wire
-from proxy.serving import bind, make_server
+from proxy.serving import DrainingServer, bind, make_server
 from proxy.tasks import Tasks
 from tests.harness.client import Answer, Pairs, Wire, render_request
 from tests.harness.upstream import within
@@ -25,8 +26,11 @@ KEEPER_S = 30.0
 class Proxy:
     """A running proxy, and short words for what tests do with it."""
 
-    def __init__(self, app: App, port: int) -> None:
+    def __init__(self, app: App, server: DrainingServer, listener: socket.socket) -> None:
+        port = listener.getsockname()[1]
         self.app = app
+        self.server = server
+        self._serving = Tasks().spawn(server.serve([listener]), name="proxy")
         self.host = f"127.0.0.1:{port}"
         self.url = f"http://{self.host}"
 
@@ -34,16 +38,16 @@ class Proxy:
         return await Wire.open(self.url)
 
     async def open(
-        self, method: str, target: str, *, headers: Mapping[str, str] | Pairs = (), body: bytes | None = None
+        self, method: str, target: str, *, headers: Mapping[str, str] | Pairs | None = None, body: bytes | None = None
     ) -> Wire:
         """A connection on which this request has been sent."""
         connection = await self.connect()
-        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else headers or []
         await connection.send(render_request(method, target, pairs, body, host=self.host))
         return connection
 
     async def request(
-        self, method: str, target: str, *, headers: Mapping[str, str] | Pairs = (), body: bytes | None = None
+        self, method: str, target: str, *, headers: Mapping[str, str] | Pairs | None = None, body: bytes | None = None
     ) -> Answer:
         """One request on a connection of its own."""
         async with await self.open(method, target, headers=headers, body=body) as connection:
@@ -89,6 +93,13 @@ class Proxy:
         while self.app.supervisor.status is None:  # it asks at once; the keeper answers calls side by side
             await self.app.keeper.call(wire.Status())
 
+    async def stop(self) -> None:
+        """A graceful stop, to its end. Another one does nothing."""
+        if not self._serving.done():
+            self.server.drain()
+            await asyncio.wait((self._serving,))
+        self._serving.result()
+
 
 def user_path(user: str) -> str:
     return f"/memory/users/{quote(user, safe='')}"
@@ -102,17 +113,12 @@ async def run_proxy(
     upstream = {"base_url": f"{upstream_url}/v1", **sections.pop("upstream", {})}
     settings = config.load(flags={"data_dir": data_dir, "upstream": upstream, **sections}, environ={})
     app = App(settings, embedder=embedder)
-    server = make_server(app)
     listener = bind("127.0.0.1", 0)
     listener.listen()  # whoever connects before the server is up waits, and is served
-    tasks = Tasks()
-    serving = tasks.spawn(server.serve([listener]), name="proxy")
-    proxy = Proxy(app, listener.getsockname()[1])
+    proxy = Proxy(app, make_server(app), listener)
     try:
         if ready:
             await proxy.wait_ready()
         yield proxy
     finally:
-        server.drain()
-        await asyncio.wait((serving,))
-    serving.result()
+        await proxy.stop()

@@ -27,6 +27,7 @@ class Visit:
         self.headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
         self.body = b""
         self.hung_up = asyncio.Event()
+        self.go_on = asyncio.Event()  # for scripts that wait for the test
         self._reader = reader
         self._writer = writer
 

@@ -1,0 +1,92 @@
+"""Documents that cannot lie: the example configuration is the configuration."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from proxy import config
+from proxy.cli.main import COMMANDS
+from proxy.config import Settings
+from tests.processes import FOREIGN, REPOSITORY
+
+README = REPOSITORY / "README.md"
+EXAMPLE = REPOSITORY / "config.example.yaml"
+SECTION = re.compile(r"(\w+):$")
+KEY = re.compile(r"  (?:# )?(\w+): \S")
+TOP_LEVEL_KEY = re.compile(r"(?:# )?(\w+): \S")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have settings of their own."""
+    for name in os.environ:
+        if name.upper().startswith(FOREIGN):
+            monkeypatch.delenv(name)
+
+
+def list_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of the configuration, as ``section.key``."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from list_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def list_example_keys(text: str) -> Iterator[tuple[str, str]]:
+    """Every key of the example, commented out or not, with the line before it."""
+    section = before = ""
+    for line in text.splitlines():
+        if head := SECTION.match(line):
+            section = f"{head[1]}."
+        match = (KEY if section else TOP_LEVEL_KEY).match(line)
+        if match and f"{section}{match[1]}" in KEYS:  # else prose with a colon
+            yield f"{section}{match[1]}", before
+        before = line
+
+
+KEYS = frozenset(list_keys(Settings))
+
+
+def test_the_example_is_the_defaults() -> None:
+    """Every value that is not commented out is the default."""
+    assert config.load(EXAMPLE) == config.load()
+
+
+def test_the_example_has_every_key() -> None:
+    """Each exactly once."""
+    keys = [key for key, _ in list_example_keys(EXAMPLE.read_text(encoding="utf-8"))]
+    assert sorted(keys) == sorted(KEYS)
+
+
+def test_every_key_is_explained() -> None:
+    """A comment stands before it."""
+    for key, before in list_example_keys(EXAMPLE.read_text(encoding="utf-8")):
+        assert before.lstrip().startswith("# "), key
+
+
+def test_the_readme_has_every_command() -> None:
+    """Its table names what the command line has."""
+    table = [line.partition("|")[2].partition("|")[0] for line in README.read_text(encoding="utf-8").splitlines()]
+    for name in COMMANDS:
+        assert any(f"`{name}" in cell for cell in table), name
+
+
+def test_what_is_commented_out_is_right_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the comments before keys taken away, and the variables set, the file loads and sets every key."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    for name in re.findall(r"\$\{(\w+)\}", text):
+        monkeypatch.setenv(name, "x")
+    names = "|".join({key.rpartition(".")[2] for key in KEYS})
+    path = tmp_path / "config.yaml"
+    path.write_text(re.sub(rf"^( *)# ((?:{names}): \S+)$", r"\1\2", text, flags=re.MULTILINE), encoding="utf-8")
+    config.load(path)
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = {f"{section}.{key}" for section, keys in tree.items() if isinstance(keys, dict) for key in keys}
+    assert found | {"data_dir"} == KEYS
+    assert "data_dir" in tree
