@@ -1,5 +1,5 @@
 """``python -m proxy``: the same as the command ``memory-proxy``."""
 
-from proxy.cli import main
+from proxy.cli.main import main
 
 main()

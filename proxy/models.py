@@ -1,4 +1,8 @@
-"""The few things that flow through the house. Immutable, and free of behaviour that needs anything else."""
+"""The few things that flow through the house. Immutable, and free of behaviour that needs anything else.
+
+``gc=False``: what there are many of holds no references that could form a cycle, so that Python's collector need not
+walk over hundreds of thousands of memories, which would hold up every stream.
+"""
 
 import hashlib
 from datetime import UTC, datetime
@@ -30,7 +34,7 @@ class Scope(msgspec.Struct, frozen=True, dict=True):
         return hashlib.blake2b(raw, digest_size=16, person=b"mp-user").hexdigest()
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing said, as text. *name* is the speaker where a conversation names several."""
 
     role: str
@@ -58,7 +62,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
         return Scope(self.user_id, self.tenant)
 
 
-class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
+class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing remembered, in the shape that the control plane and exported files show."""
 
     id: str

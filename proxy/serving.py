@@ -1,6 +1,7 @@
 """The HTTP server around the app: how it starts, drains and ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -57,6 +58,9 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Tells where the server listens once it does."""
         await super().startup(sockets)
+        # What is loaded by now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
 

@@ -130,13 +130,15 @@ class WorkingSet:
         last = first | _REST_MASK
         parts: list[Keys] = []
         owners: list[NDArray[np.int64]] = []
-        for keys in (self._main, self._tail):
+        for keys in (self._main, self._tail) if len(self._tail) else (self._main,):
             begin, end = keys.searchsorted(first), keys.searchsorted(last, side="right")
             parts += [keys[b:e] for b, e in zip(begin.tolist(), end.tolist(), strict=True)]
             owners.append(np.repeat(np.arange(len(wanted)), end - begin))
-        found = np.concatenate(parts) if parts else self._main[:0]
+        found = np.concatenate(parts)
         row = ((found >> _ROW_SHIFT) & _ROW_MASK).astype(np.int64)
-        return Postings(np.concatenate(owners), row, (found & _COUNT_MASK).astype(np.float32))
+        return Postings(
+            owners[0] if len(owners) == 1 else np.concatenate(owners), row, (found & _COUNT_MASK).astype(np.float32)
+        )
 
     def add(self, pack: Pack) -> None:
         """Add the memories of *pack*; one with a known id takes the place of the old one.
@@ -204,6 +206,8 @@ class Layout:
     def __init__(self, conversation: Rows, position: Rows) -> None:
         self._key = (conversation.astype(np.int64) << 32) | position
         self.conversations = int(conversation.max()) + 1 if len(conversation) else 0
+        # For ranking to keep what it derives from the set, until memories come or go and this layout with them.
+        self.derived: object = None
 
     @cached_property
     def neighbours(self) -> NDArray[np.int64]:

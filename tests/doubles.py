@@ -26,7 +26,7 @@ class HeldEmbedder:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        return np.ones((len(texts), self.dim), np.float32) / 2
+        return np.full((len(texts), self.dim), 0.5, np.float32)
 
     async def aclose(self) -> None:
         pass
@@ -44,7 +44,7 @@ class FailingEmbedder:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         if self.failure is not None:
             raise self.failure()
-        return np.ones((len(texts), self.dim), np.float32) / 2
+        return np.full((len(texts), self.dim), 0.5, np.float32)
 
     async def aclose(self) -> None:
         pass

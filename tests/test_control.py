@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from proxy.edge import control
 from tests.conftest import Launch
-from tests.harness import Answer, Proxy, Upstream
+from tests.harness import Answer, Driver, Proxy, Upstream
 from tests.harness.payloads import ask
 from tests.harness.proxy import user_path
-from proxy.edge import control
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -56,7 +56,8 @@ async def test_new_memories_move_no_page(proxy: Proxy, user: str) -> None:
     """What is stored between two pages neither repeats nor hides anything of the second."""
     await proxy.control("POST", "/memory/import", conversation(user, "One.", "Two.", "Three."))
     first = (await proxy.control("GET", f"{user_path(user)}/memories?limit=2")).json
-    await proxy.control("POST", "/memory/import", conversation(user, "New.", conversation_id="d", started_at="2025-01-01T00:00:00Z"))
+    newer = conversation(user, "New.", conversation_id="d", started_at="2025-01-01T00:00:00Z")
+    await proxy.control("POST", "/memory/import", newer)
     second = (await proxy.control("GET", f"{user_path(user)}/memories?limit=2&cursor={first['cursor']}")).json
     assert [memory["text"] for memory in first["memories"] + second["memories"]] == ["Three.", "Two.", "One."]
 
@@ -119,7 +120,8 @@ async def test_a_trial_recall_shows_what_would_be_injected(
 
 async def test_a_trial_recall_keeps_its_own_budget(proxy: Proxy, user: str) -> None:
     """``budget_tokens`` bounds the block; one that nothing fits in gives none."""
-    await proxy.control("POST", "/memory/import", conversation(user, *(f"My dog {n} is Biscuit {n}." for n in range(20))))
+    facts = [f"My dog {n} is Biscuit {n}." for n in range(20)]
+    await proxy.control("POST", "/memory/import", conversation(user, *facts))
     path = f"{user_path(user)}/recall"
     small = (await proxy.control("POST", path, {"query": QUESTION, "budget_tokens": 60})).json
     assert 0 < small["tokens"] <= 60
@@ -233,9 +235,7 @@ async def test_an_import_names_bad_lines(proxy: Proxy, user: str) -> None:
     assert all(error["reason"] for error in counts["errors"])
 
 
-async def test_long_imports_are_taken_in_parts(
-    proxy: Proxy, user: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_long_imports_are_taken_in_parts(proxy: Proxy, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the body is cut, each line is read once and errors have the numbers of the whole."""
     monkeypatch.setattr(control, "IMPORT_BYTES", 300)
     lines = [conversation(user, f"Fact {n}.", conversation_id=str(n)) for n in range(20)]
@@ -343,8 +343,6 @@ async def test_a_foreign_page_may_not_even_with_the_token(launch: Launch) -> Non
 
 async def test_a_client_from_elsewhere_is_refused(proxy: Proxy) -> None:
     """Without a token, an address that is not loopback gets 403 on every route but health."""
-    from tests.harness import Driver
-
     for method, path in ROUTES:
         driver = Driver(proxy.app, path, method=method, client="192.0.2.1")
         driver.say(b"{}")

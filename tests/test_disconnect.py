@@ -109,9 +109,7 @@ async def test_a_client_that_leaves_during_a_chat_upload(proxy: Proxy, upstream:
 
 
 @pytest.mark.parametrize("headers", [{"Content-Length": "100"}, {"Transfer-Encoding": "chunked"}])
-async def test_a_client_that_leaves_during_an_upload(
-    proxy: Proxy, upstream: Upstream, headers: dict[str, str]
-) -> None:
+async def test_a_client_that_leaves_during_an_upload(proxy: Proxy, upstream: Upstream, headers: dict[str, str]) -> None:
     """Upstream sees an upload that streams through break off where the client did."""
     broken_off = asyncio.Event()
     arrived = asyncio.Event()

@@ -112,8 +112,8 @@ async def test_a_memory_of_another_user_cannot_be_erased(proxy: Proxy, user: str
 
 async def test_an_imported_id_cannot_replace_anothers(proxy: Proxy, user: str) -> None:
     """Two users may each have a memory of the same id."""
-    line = {"id": "same", "kind": "turn", "role": "user", "created_at": "2024-01-01T00:00:00Z"}
-    line |= {"conversation_id": "c", "message_index": 0}
+    where = {"created_at": "2024-01-01T00:00:00Z", "conversation_id": "c", "message_index": 0}
+    line = {"id": "same", "kind": "turn", "role": "user", **where}
     for name in (user, f"{user}-other"):
         await proxy.control("POST", "/memory/import", {**line, "user_id": name, "text": f"I am {name}."})
     assert await proxy.texts(user) == [f"I am {user}."]

@@ -1,5 +1,1 @@
-"""The command line: one module a command family, registered here."""
-
-from proxy.cli.main import main
-
-__all__ = ["main"]
+"""The command line: one module a command family, registered in :mod:`proxy.cli.main`."""

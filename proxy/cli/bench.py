@@ -1,6 +1,7 @@
 """``memory-proxy bench``: what the proxy costs on this machine."""
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -34,6 +35,7 @@ def bench(
     from proxy.bench.servers import Conditions
     from proxy.bench.stages import run_benchmark
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the stores
     plan = QUICK if quick else FULL
     if store_size is not None:
         plan = msgspec.structs.replace(plan, store_size=store_size)

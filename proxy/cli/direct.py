@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
+
+# Memories written at once. The keeper takes fewer, because users wait for it meanwhile.
+BATCH: Final = 256
 
 
 class Direct:
@@ -51,7 +55,7 @@ class Direct:
         return receipt
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        return await self._vault.take_in(lines, first_line=first_line, progress=progress)
+        return await self._vault.take_in(lines, first_line=first_line, batch_size=BATCH, progress=progress)
 
 
 def _describe(block: Block | None, elapsed_ms: float) -> Found:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final
@@ -57,6 +58,9 @@ def _take_global_options(
 
 def main() -> None:
     """The entry point of the command ``memory-proxy``."""
+    # NumPy's matrices are small here: a second thread for them costs more than it brings, in time and in memory.
+    # Before NumPy is imported, which reads it then; child processes inherit it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # structlog's own default is standard output, which belongs to what was asked for.
     logs.configure(level=logging.WARNING)
     for stream in (sys.stdout, sys.stderr):

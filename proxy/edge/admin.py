@@ -29,7 +29,7 @@ class Gatekeeper:
             ApiError: 401 or 403.
         """
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
             raise ApiError(403, "foreign_origin", "Requests from other sites' pages are refused.")
         if self._token is not None:
             self._check_token(request)
@@ -44,7 +44,10 @@ class Gatekeeper:
             raise ApiError(401, "bad_admin_token", "Send 'Authorization: Bearer <admin.token>'.")
 
     def _names_us(self, request: Request) -> bool:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        try:
+            host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        except ValueError:  # a bracket without its other one
+            return False
         return host == "localhost" or host == self._own_host or _is_local(host)
 
 

@@ -25,6 +25,7 @@ from proxy.recall.service import RecallService, Recollection
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1000
+MAX_BUDGET: Final = 100_000  # as of memory.budget_tokens
 # Who looks into memory would rather wait than miss something: chats have memory.deadline_ms instead.
 INSPECTION_DEADLINE_S: Final = 10.0
 # What is sent to the keeper in one frame of an import.
@@ -37,7 +38,7 @@ class RecallRequest(msgspec.Struct):
     """The body of ``POST /memory/users/{user}/recall``."""
 
     query: str | None = None
-    messages: msgspec.Raw | None = None
+    messages: msgspec.Raw = msgspec.Raw()  # no "| None": msgspec then takes nothing but null
     budget_tokens: int | None = None
     asked_at: datetime | None = None
 
@@ -110,8 +111,9 @@ class ControlPlane:
         scope = _user(request)
         asked = _decode(await request.body(), RecallRequest)
         budget = self._settings.memory.budget_tokens if asked.budget_tokens is None else asked.budget_tokens
-        if budget < 1:
-            raise ApiError(400, "bad_request", "budget_tokens should be at least 1.", param="budget_tokens")
+        if not 1 <= budget <= MAX_BUDGET:
+            reason = f"budget_tokens should be a number from 1 to {MAX_BUDGET}."
+            raise ApiError(400, "bad_request", reason, param="budget_tokens")
         began = time.perf_counter()
         recollection = await self._recall.recall(
             scope,
@@ -163,7 +165,7 @@ def _decode(body: bytes, kind: type[RecallRequest]) -> RecallRequest:
 def _dialogue(asked: RecallRequest) -> list[Message]:
     if asked.query is not None:
         return [Message("user", asked.query)]
-    parsed = ChatRequest.parse(b'{"messages":' + bytes(asked.messages) + b"}") if asked.messages else None
+    parsed = ChatRequest.parse(b'{"messages":' + bytes(asked.messages) + b"}")
     if parsed is None:
         raise ApiError(400, "bad_request", 'Send {"query": "…"} or {"messages": […]}.')
     return parsed.dialogue

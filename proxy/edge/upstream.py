@@ -24,6 +24,10 @@ OWN_HEADERS: Final = ("accept", "accept-encoding", "content-type", "user-agent")
 # connection is dropped here before it goes stale there.
 KEEP_ALIVE_S: Final = 15.0
 
+# A larger request body is handed to aiohttp in pieces: one write of a whole one would hold the event loop.
+LARGE_BODY: Final = 1 << 20
+PIECE: Final = 1 << 16
+
 # Largest response head that is accepted: far above what APIs send, and a bound on what a broken one can make us hold.
 MAX_HEAD_BYTES: Final = 65_536
 
@@ -77,10 +81,16 @@ def _url(url: httpx2.URL, target: bytes | None) -> URL:
 def _data(request: httpx2.Request) -> bytes | AsyncIterator[bytes] | None:
     stream = request.stream
     if isinstance(stream, httpx2.ByteStream):
-        return b"".join(stream) or None
+        body = b"".join(stream)
+        return _slices(body) if len(body) > LARGE_BODY else body or None
     if not isinstance(stream, httpx2.AsyncByteStream):
         raise TypeError("an asynchronous transport needs an asynchronous request body")
     return aiter(stream)
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
 
 
 class ResponseStream(httpx2.AsyncByteStream):

@@ -48,7 +48,8 @@ class OpenAIEmbedder:
         if rows:
             self.dim = vectors.shape[1]
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-        return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        return unit
 
     async def aclose(self) -> None:
         """Closes the connections."""

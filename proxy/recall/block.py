@@ -18,6 +18,9 @@ _UNSEEN: Final = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u200e\u
 
 # Tokens of "- [2024-03-15] user: " and the line's end.
 _LINE_TOKENS: Final = 8
+# Lines shorter than this on average fill no block; more candidates than could fill it are not looked at.
+_LEAST_TOKENS: Final = 16
+_LEAST_CANDIDATES: Final = 8
 # English has up to 5 characters a token, so a line has at least this part of the tokens estimated at 4.
 _SURELY: Final = 0.8
 # Value for money: a score counts less in a long line. The share of evidence inside 500 tokens (LongMemEval/LoCoMo/BEAM
@@ -65,7 +68,8 @@ def render(
     Memories whose text is among *visible*, which the request itself says, are left out, as are superseded ones. The
     same arguments make the same bytes.
     """
-    lines = _choose(_list_candidates(memories, ranked, visible), ranked.words, budget_tokens, count)
+    candidates = _list_candidates(memories, ranked, visible, max(budget_tokens // _LEAST_TOKENS, _LEAST_CANDIDATES))
+    lines = _choose(candidates, ranked.words, budget_tokens, count)
     lines.sort(key=_age)
     while lines:
         text = "".join((_OPENING, *(line.text for line in lines), _CLOSING))
@@ -78,9 +82,9 @@ def render(
 
 
 def _list_candidates(
-    memories: Sequence[Memory], ranked: Ranked, visible: Collection[str]
+    memories: Sequence[Memory], ranked: Ranked, visible: Collection[str], most: int
 ) -> list[tuple[Memory, float]]:
-    """Memories with their scores, without what the model sees anyway and without the same text twice."""
+    """The *most* best memories with their scores, without what the model sees anyway or the same text twice."""
     seen = set(visible)
     candidates = []
     for row, score in zip(ranked.rows.tolist(), ranked.scores.tolist(), strict=True):
@@ -88,6 +92,8 @@ def _list_candidates(
         if memory.superseded_by is None and memory.text not in seen:
             seen.add(memory.text)
             candidates.append((memory, score))
+            if len(candidates) == most:
+                break
     return candidates
 
 
@@ -145,7 +151,10 @@ def _introduce(memory: Memory, text: str) -> str:
 def _clean(text: str) -> str:
     """One line, without invisible characters, that neither closes the block nor opens another."""
     line = " ".join(text.split())
-    return _TAG.sub("&lt;", line if line.isprintable() else _UNSEEN.sub("", line))
+    if not line.isprintable():
+        line = _UNSEEN.sub("", line)
+    # Most texts have no such bracket, and looking for one is cheaper than looking for a tag.
+    return line if line.isascii() and "<" not in line else _TAG.sub("&lt;", line)
 
 
 def _cut(text: str, words: Sequence[str], limit_tokens: int) -> str:
