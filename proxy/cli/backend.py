@@ -104,14 +104,18 @@ async def _open_directly(settings: Settings, stack: AsyncExitStack, *, create: b
     from proxy.cli.direct import Direct
     from proxy.keeper.lock import Holder
     from proxy.keeper.vault import open_vault
+    from proxy.remember.worker import Worker
 
     try:
         if not create:
             _require(settings.data_dir)
         holder = Holder(os.getpid(), "another memory-proxy command")
-        return Direct(await stack.enter_async_context(open_vault(settings, holder)))
+        vault = await stack.enter_async_context(open_vault(settings, holder))
     except OSError as exc:
         raise MemoryProxyError(f"{settings.data_dir}: cannot be opened: {exc.strerror or exc}") from exc
+    # What a server that was killed had journaled belongs to the memories, too.
+    await Worker(vault.journal, vault.remember, vault.writing).flush()
+    return Direct(vault)
 
 
 def _require(data_dir: Path) -> None:

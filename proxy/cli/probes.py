@@ -113,30 +113,20 @@ def _hide(secret: SecretStr | None, text: str) -> str:
 
 async def check_data_dir(settings: Settings) -> list[Finding]:
     """Opens store and journal, or asks the server that has them open."""
-    from proxy.keeper.lock import DataDirLock, Holder
+    from proxy.keeper.lock import DataDirLock, Holder, read_holder
 
     data_dir = settings.data_dir
     try:
         with DataDirLock(data_dir, Holder(os.getpid(), "memory-proxy check")):
             return [await asyncio.to_thread(check_store, settings), await asyncio.to_thread(check_journal, data_dir)]
     except LockedError as exc:
-        url = _find_server(data_dir)
-        if url is not None:
-            return await check_server(settings, url)
+        holder = read_holder(data_dir)
+        if holder is not None and holder.url is not None:
+            return await check_server(settings, holder.url)
         return [Finding("store", "failed", str(exc), "try again when that has ended")]
     except OSError as exc:
         why = f"{data_dir}: {exc.strerror or exc}"
         return [Finding("data directory", "failed", why, "make it writable for this user, or set data_dir")]
-
-
-def _find_server(data_dir: Path) -> str | None:
-    """Where the process that has *data_dir* listens, if it is a server."""
-    from proxy.keeper.lock import Holder
-
-    try:
-        return msgspec.json.decode((data_dir / "keeper.lock").read_bytes(), type=Holder).url
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def check_store(settings: Settings) -> Finding:

@@ -7,11 +7,15 @@ import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import httpx2
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -30,6 +34,9 @@ PIECE: Final = 1 << 16
 
 # Largest response head that is accepted: far above what APIs send, and a bound on what a broken one can make us hold.
 MAX_HEAD_BYTES: Final = 65_536
+
+# Set by the connector within the task that sends a request.
+_reused: ContextVar[bool] = ContextVar("reused")
 
 
 @contextmanager
@@ -88,6 +95,15 @@ def _data(request: httpx2.Request) -> bytes | AsyncIterator[bytes] | None:
     return aiter(stream)
 
 
+def _is_stale(exc: aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) -> bool:
+    """Whether a kept connection was dropped before a byte of the answer: upstream hung up while it was idle.
+
+    On a new connection the same may mean that upstream took the request and died of it.
+    """
+    partial = isinstance(exc, aiohttp.ServerDisconnectedError) and not isinstance(exc.message, str)
+    return _reused.get() and not partial
+
+
 async def _slices(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), PIECE):
         yield body[start : start + PIECE]
@@ -118,6 +134,25 @@ class ResponseStream(httpx2.AsyncByteStream):
             self._response.close()
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Notes, for the task that asks, whether it was given a connection that has served before."""
+
+    def __init__(self, *, limit: int, keepalive_timeout: float, ssl: ssl.SSLContext) -> None:
+        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout, ssl=ssl)
+        self._served: WeakSet[object] = WeakSet()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        _reused.set(connection.protocol in self._served)
+        self._served.add(connection.protocol)
+        return connection
+
+
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Sends one request at a time over pooled aiohttp connections; any number may be in flight.
 
@@ -137,7 +172,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     def _open(self) -> aiohttp.ClientSession:
         # Not in __init__: a session belongs to the running event loop.
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = _Connector(
                 limit=self._settings.max_connections,
                 keepalive_timeout=KEEP_ALIVE_S,
                 ssl=self._verify or ssl.create_default_context(),
@@ -160,17 +195,26 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         Raises:
             httpx2.TransportError: with the same subclasses as httpx2's own transport.
         """
-        headers = CIMultiDict([(name.decode("ascii"), _text(value)) for name, value in request.headers.raw])
-        url = _url(request.url, request.extensions.get("target"))
+        _reused.set(False)
         with _translated(request):
-            response = await self._open().request(
-                request.method, url, headers=headers, data=_data(request), allow_redirects=False
-            )
+            try:
+                response = await self._send(request)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
+                if not _is_stale(exc) or not isinstance(request.stream, httpx2.ByteStream):
+                    raise
+                response = await self._send(request)
         return httpx2.Response(
             response.status,
             headers=list(response.raw_headers),
             stream=ResponseStream(response, request),
             extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
+        )
+
+    async def _send(self, request: httpx2.Request) -> aiohttp.ClientResponse:
+        headers = CIMultiDict([(name.decode("ascii"), _text(value)) for name, value in request.headers.raw])
+        url = _url(request.url, request.extensions.get("target"))
+        return await self._open().request(
+            request.method, url, headers=headers, data=_data(request), allow_redirects=False
         )
 
     async def aclose(self) -> None:

@@ -65,10 +65,17 @@ class DataDirLock:
 
     def _explain(self) -> str:
         where = self._path.parent
-        try:
-            holder = msgspec.json.decode(os.pread(self._file, 4096, 0), type=Holder)
-        except msgspec.MsgspecError:
+        holder = read_holder(where)
+        if holder is None:
             return f"{where} is in use by another process"
         if holder.url is None:
             return f"{where} is in use by {holder.what} (process {holder.pid})"
         return f"{where} is in use by {holder.what} (process {holder.pid}); add --server {holder.url}"
+
+
+def read_holder(data_dir: Path) -> Holder | None:
+    """What the last holder of the lock wrote; None where that cannot be read. It may have ended since."""
+    try:
+        return msgspec.json.decode((data_dir / "keeper.lock").read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return None
