@@ -233,12 +233,12 @@ def test_counts_and_sequence_numbers_survive_an_empty_table(tmp_path: Path, read
     counts = reader.counts()
     assert (counts.pending, counts.failed) == (2, 1)
     assert 0 <= (counts.oldest_age_s or -1) < 60
-    assert not reader.settled(1)
+    assert reader.unsettled(1) == 1
     reader.done([1])
-    assert reader.settled(2)
-    assert not reader.settled(3)
+    assert reader.unsettled(2) == 0
+    assert reader.unsettled(3) == 1
     reader.done([3])
-    assert reader.settled(3)
+    assert reader.unsettled(3) == 0
     assert reader.drop_failed() == 1
     assert reader.last_seq() == 3
     write(tmp_path, exchange(3))

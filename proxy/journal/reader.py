@@ -86,9 +86,9 @@ class JournalReader:
         """The highest number ever given to an entry; 0 before the first."""
         return self._number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'")
 
-    def settled(self, seq: int) -> bool:
-        """Whether everything up to *seq* is stored, failed or gone."""
-        return not self._number("SELECT EXISTS (SELECT 1 FROM entries WHERE seq <= ? AND state = 0)", seq)
+    def unsettled(self, seq: int) -> int:
+        """How many entries up to *seq* are neither stored, failed nor gone."""
+        return self._number("SELECT count(*) FROM entries WHERE seq <= ? AND state = 0", seq)
 
     def counts(self) -> JournalCounts:
         """How much waits, how much failed, and since when."""

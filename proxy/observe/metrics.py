@@ -11,7 +11,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 # Half-millisecond steps up to what a person notices.
 LATENCY: Final = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
 # Around the 150 µs that journaling may cost the event loop.
-COST: Final = (0.00001, 0.00002, 0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.005)
+COST: Final = tuple(micros / 1e6 for micros in (10, 20, 30, 50, 75, 100, 125, 150, 175, 200, 250, 300, 500, 1000, 5000))
 TOKENS: Final = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 4000, 8000)
 
 

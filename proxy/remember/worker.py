@@ -59,18 +59,18 @@ class Worker:
     async def flush(self) -> tuple[int, int]:
         """Tries everything that is in the journal now, also what waits for a retry.
 
-        Returns how many entries were stored, and how many could not be.
+        Returns how many entries it stored, and how many of those still wait because they could not be.
         """
-        stored = failed = 0
+        stored = 0
         async with self._writing:
             last = await asyncio.to_thread(self._journal.last_seq)
             await asyncio.to_thread(self._journal.hasten)
-        while not await asyncio.to_thread(self._journal.settled, last):
+        while await asyncio.to_thread(self._journal.unsettled, last):
             done = await self.step()
             if done is None:
                 break
-            stored, failed = stored + done[0], failed + done[1]
-        return stored, failed
+            stored += done[0]
+        return stored, await asyncio.to_thread(self._journal.unsettled, last)
 
     async def step(self) -> tuple[int, int] | None:
         """One batch: how many entries were stored and how many not, or None when nothing is due."""
