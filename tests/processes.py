@@ -28,6 +28,8 @@ from proxy.bench.payloads import completion, events, split_words
 
 REPOSITORY: Final = Path(__file__).parents[1]
 WAIT_S: Final = 30.0
+# -P: from whatever directory, it is this repository's package that runs.
+COMMAND: Final = (sys.executable, "-P", "-m", "proxy")
 HOST: Final = "127.0.0.1"
 # What the shell of whoever runs the tests has set must not reach the proxy.
 FOREIGN: Final = ("MEMORY_PROXY_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -36,14 +38,13 @@ FOREIGN: Final = ("MEMORY_PROXY_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without anybody's settings for the proxy, and with *extra*."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
-    return {**kept, **(extra or {})}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), **(extra or {})}
 
 
 def run_command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """A command of the proxy that ends by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments],
-        cwd=REPOSITORY,
+        [*COMMAND, *arguments],
         env=clean_environment(environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -98,11 +99,18 @@ class Log:
 class Proxy:
     """``memory-proxy serve`` as a process in a group of its own, killed at the end of the context if still there."""
 
-    def __init__(self, data_dir: Path, upstream: str, *options: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        upstream: str,
+        *options: str,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         where = ("--data-dir", str(data_dir), "--port", "0", "--upstream", f"{upstream}/v1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve", *where, *options],
-            cwd=REPOSITORY,
+            [*COMMAND, "serve", *where, *options],
+            cwd=cwd,
             env=clean_environment(environ),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

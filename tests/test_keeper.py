@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -170,8 +171,10 @@ def test_the_keeper_goes_with_its_edge(tmp_path: Path, upstream: Upstream, busy:
 
 def test_a_second_server_says_who_holds_the_directory(tmp_path: Path, upstream: Upstream) -> None:
     """A second server relays, tells whose the directory is, and takes over once the first is gone; nothing is lost."""
-    with Proxy(tmp_path, upstream.url) as first, Proxy(tmp_path, upstream.url) as second:
+    with ExitStack() as stack:
+        first = stack.enter_context(Proxy(tmp_path, upstream.url))
         holder = first.wait_ready()
+        second = stack.enter_context(Proxy(tmp_path, upstream.url))
         Chat(second.url, USER).say("Said to the second.")
         reason = second.log.wait_for("keeper_cannot_start")["reason"]
         assert reason == f"{tmp_path} is in use by memory-proxy serve (process {holder}); add --server {first.url}"
@@ -195,6 +198,35 @@ def test_a_directory_with_a_long_path(tmp_path: Path, upstream: Upstream) -> Non
         assert not socket.is_relative_to(folder)
         assert proxy.stop() == 0
     assert not socket.exists()
+
+
+def test_another_folder_called_proxy_is_not_taken_for_ours(tmp_path: Path, upstream: Upstream) -> None:
+    """Started in a project that has a ``proxy`` of its own, the keeper is still this package's."""
+    (tmp_path / "proxy").mkdir()
+    (tmp_path / "proxy" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    with Proxy(tmp_path / "data", upstream.url, cwd=tmp_path) as proxy:
+        proxy.wait_ready()
+        assert "the wrong one" not in proxy.log.text
+
+
+async def test_a_keeper_that_ends_at_once_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: Upstream
+) -> None:
+    """One that dies before it can be told anything does not end its supervision."""
+    settings = config.load(flags={"data_dir": tmp_path})
+    tasks = Tasks()
+    client = KeeperClient(wire.socket_path(tmp_path), tasks)
+    supervisor = Supervisor(settings, client, Metrics())
+    with monkeypatch.context() as patch:
+        patch.setattr(supervise.sys, "executable", "/bin/false")
+        tasks.spawn(supervisor.run(), name="supervise")
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.sleep(0)
+    del logs
+    try:
+        await client.connected.wait()
+    finally:
+        await tasks.cancel()
 
 
 def test_the_data_directory_is_private(tmp_path: Path, upstream: Upstream) -> None:

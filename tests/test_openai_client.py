@@ -290,5 +290,5 @@ async def test_other_endpoints(client: AsyncOpenAI, upstream: Upstream) -> None:
 
 
 def _weather() -> openai.types.chat.ChatCompletionFunctionToolParam:
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    parameters: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
     return {"type": "function", "function": {"name": "weather", "parameters": parameters}}

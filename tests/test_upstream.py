@@ -143,9 +143,7 @@ async def test_a_response_that_is_not_read_is_closed(transport: AiohttpTransport
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_kept_connection_that_went_stale(
-    transport: AiohttpTransport, upstream: Upstream, method: str
-) -> None:
+async def test_a_kept_connection_that_went_stale(transport: AiohttpTransport, upstream: Upstream, method: str) -> None:
     """Where upstream drops a reused connection without a word, the request is sent once more on a new one."""
 
     async def drop(visit: Visit) -> None:

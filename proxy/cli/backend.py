@@ -1,23 +1,14 @@
-"""One way to memories, whether a data directory is opened directly or a running proxy is asked."""
+"""What data commands need of memories, whether a data directory is open or a running proxy is asked."""
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
-from proxy.cli import options
-from proxy.config import Settings
-from proxy.errors import MemoryProxyError
 from proxy.keeper.wire import Imported, Receipt, UserRow
 from proxy.models import Memory, Scope, Status
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"
-
-T = TypeVar("T")
 
 
 class Users(msgspec.Struct, frozen=True):
@@ -67,60 +58,3 @@ class Backend(Protocol):
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         """Stores JSON Lines, of which the first is number *first_line*; *progress* hears of memories as they come."""
-
-
-def run(work: Callable[[Backend], Awaitable[T]], settings: Settings, server: str | None, *, create: bool = False) -> T:
-    """What *work* returns. Expected failures end the process with one line.
-
-    *create*: a data directory that is not there yet is made; otherwise it is most likely a mistyped one.
-    """
-
-    async def work_on_backend() -> T:
-        async with open_backend(settings, server, create=create) as backend:
-            return await work(backend)
-
-    with options.reported():
-        return asyncio.run(work_on_backend())
-
-
-@asynccontextmanager
-async def open_backend(settings: Settings, server: str | None, *, create: bool = False) -> AsyncIterator[Backend]:
-    """The proxy at *server*, or with None the data directory of *settings*.
-
-    Raises:
-        MemoryProxyError: it cannot be opened; LockedError where a server runs on it.
-    """
-    async with AsyncExitStack() as stack:
-        if server is not None:
-            from proxy.cli.remote import Remote
-
-            yield await stack.enter_async_context(Remote(server, settings.admin.token))
-        else:
-            yield await _open_directly(settings, stack, create=create)
-
-
-async def _open_directly(settings: Settings, stack: AsyncExitStack, *, create: bool) -> Backend:
-    # Here and not above: what follows brings in the store, the embedder and the whole of recall.
-    from proxy.cli.direct import Direct
-    from proxy.keeper.lock import Holder
-    from proxy.keeper.vault import open_vault
-    from proxy.remember.worker import Worker
-
-    try:
-        if not create:
-            _require(settings.data_dir)
-        holder = Holder(os.getpid(), "another memory-proxy command")
-        vault = await stack.enter_async_context(open_vault(settings, holder))
-    except OSError as exc:
-        raise MemoryProxyError(f"{settings.data_dir}: cannot be opened: {exc.strerror or exc}") from exc
-    # What a server that was killed had journaled belongs to the memories, too.
-    await Worker(vault.journal, vault.remember, vault.writing).flush()
-    return Direct(vault)
-
-
-def _require(data_dir: Path) -> None:
-    if not data_dir.is_dir():
-        raise MemoryProxyError(
-            f"{data_dir}: there is no such directory, so nothing is stored there; check --data-dir, or name a running "
-            "proxy with --server"
-        )

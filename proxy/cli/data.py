@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from proxy.cli import backend, options, output
+from proxy.cli import opening, options, output
 from proxy.cli.backend import Found
 from proxy.errors import ApiError
 from proxy.identity import check_user_id
@@ -43,7 +43,7 @@ def list_users(
 ) -> None:
     """List users with how many memories they have, latest activity first."""
     settings = options.load(config, data_dir)
-    found = backend.run(lambda memories: memories.users(None if everyone else limit), settings, server)
+    found = opening.run(lambda memories: memories.users(None if everyone else limit), settings, server)
     if as_json:
         output.print_json(found)
         return
@@ -69,7 +69,7 @@ def list_memories(
 ) -> None:
     """List a user's memories, newest first."""
     settings, scope = options.load(config, data_dir), Scope(user)
-    found = backend.run(lambda memories: memories.memories(scope, None if everything else limit), settings, server)
+    found = opening.run(lambda memories: memories.memories(scope, None if everything else limit), settings, server)
     if as_json:
         output.print_json(found)
         return
@@ -98,7 +98,7 @@ def search(
     """Show what would be recalled if the user said QUERY, with scores, and the block that would be injected."""
     settings, scope = options.load(config, data_dir), Scope(user)
     budget_tokens = settings.memory.budget_tokens if budget is None else budget
-    found = backend.run(lambda memories: memories.search(scope, query, budget_tokens), settings, server)
+    found = opening.run(lambda memories: memories.search(scope, query, budget_tokens), settings, server)
     if as_json:
         output.print_json(found)
     else:
@@ -120,7 +120,7 @@ def forget(
     settings, scope = options.load(config, data_dir), Scope(user)
     if not yes:
         _confirm(user, memory)
-    receipt = backend.run(lambda memories: memories.erase(scope, memory), settings, server)
+    receipt = opening.run(lambda memories: memories.erase(scope, memory), settings, server)
     if as_json:
         output.print_json(receipt)
     else:

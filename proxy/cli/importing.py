@@ -14,7 +14,7 @@ from typing import Annotated, Final, NamedTuple, Protocol
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from proxy.cli import backend, options, output
+from proxy.cli import opening, options, output
 from proxy.cli.backend import Backend
 from proxy.errors import MemoryProxyError
 
@@ -60,7 +60,7 @@ def import_file(
     settings = options.load(config, data_dir)
     with options.reported(), _open(file) as source, _make_progress() as progress:
         importer = Importer(source, progress)
-        backend.run(importer.run, settings, server, create=True)
+        opening.run(importer.run, settings, server, create=True)
     totals = importer.totals
     output.make_console().print(
         f"{output.count(totals.stored, 'memory')} stored, {totals.known:,} already known, "

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import SecretStr
 
 from proxy.cli import output
-from proxy.cli.backend import open_backend
+from proxy.cli.opening import open_backend
 from proxy.config import Settings
 from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError
 

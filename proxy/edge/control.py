@@ -217,12 +217,13 @@ def _cursor(request: Request) -> wire.Cursor | None:
 
 async def _whole_lines(request: Request) -> AsyncIterator[bytes]:
     """The body in pieces of about a megabyte, each ending where a line ends."""
-    kept = b""
+    kept = bytearray()
     async for piece in request.stream():
         kept += piece
-        end = kept.rfind(b"\n") + 1
-        if end >= IMPORT_BYTES:
-            yield kept[:end]
-            kept = kept[end:]
+        # Only the new piece is searched: a line without an end would be searched from its start every time.
+        if b"\n" in piece and len(kept) >= IMPORT_BYTES:
+            end = kept.rfind(b"\n") + 1
+            yield bytes(kept[:end])
+            del kept[:end]
     if kept:
-        yield kept
+        yield bytes(kept)

@@ -99,7 +99,10 @@ class KeeperClient:
             payload = await future
         finally:
             self._waiting.pop(number, None)
-        return msgspec.msgpack.decode(payload, type=type(request).reply)
+        try:
+            return msgspec.msgpack.decode(payload, type=type(request).reply)
+        except msgspec.MsgspecError as exc:
+            raise KeeperError(f"the keeper's answer cannot be read: {exc}") from exc
 
     def push(self, request: wire.Request) -> None:
         """Sends what needs no answer; does nothing while the keeper is away."""

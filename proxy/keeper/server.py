@@ -60,6 +60,8 @@ class KeeperServer:
                     self._tasks.spawn(self._answer(writer, envelope.number, request), name="answer")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
+        except asyncio.CancelledError:
+            pass  # the process ends; asyncio's streams would report a cancelled connection as a failure
         except (KeeperError, msgspec.MsgspecError) as exc:
             log.warning("bad_frame", error=str(exc))
         finally:
@@ -67,11 +69,14 @@ class KeeperServer:
             writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
+        # For what nobody foresaw, which goes on to the log: a caller without an answer would wait for ever.
+        reply = wire.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
             reply = wire.frame(number, await self._handlers[type(request)](request))
         except (MemoryProxyError, ApiError) as exc:
             reply = wire.frame(number, wire.Failure(str(exc)), failed=True)
-        await _send(writer, reply)
+        finally:
+            await _send(writer, reply)
 
     def _announce(self, change: wire.Changed) -> None:
         data = wire.frame(0, change)
@@ -114,12 +119,18 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
-        tasks.spawn(worker.run(), name="worker")
+        tasks.spawn(worker.run(), name="worker").add_done_callback(_end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()
         async with vault.writing:  # a batch under way is brought to its end
             await tasks.cancel()
         path.unlink(missing_ok=True)
+
+
+def _end_without_worker(worker: asyncio.Task[None]) -> None:
+    """A keeper that stores nothing any more would look healthy: the edge had better start another one."""
+    if not worker.cancelled():
+        os._exit(1)
 
 
 def _url(settings: Settings) -> str | None:

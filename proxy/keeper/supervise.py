@@ -1,10 +1,12 @@
 """Keeps the keeper running: starts it, connects to it, notices when it dies or hangs, and starts it again."""
 
 import asyncio
+import os
 import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -26,6 +28,8 @@ START_S: Final = 60.0
 CONNECT_EVERY_S: Final = 0.02
 PING_EVERY_S: Final = 2.0
 HANGS_AFTER_S: Final = 30.0
+# Where this package lies.
+PACKAGES: Final = Path(__file__).parents[2]
 # How long a keeper may take to finish its batch and end by itself.
 STOP_S: Final = 5.0
 
@@ -80,11 +84,12 @@ class Supervisor:
     async def _start(self) -> Process:
         # A session of its own: a terminal's Ctrl-C is for the edge, which drains before the keeper goes.
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "proxy.keeper", stdin=PIPE, start_new_session=True
+            sys.executable, "-P", "-m", "proxy.keeper", stdin=PIPE, start_new_session=True, env=_environment()
         )
         if process.stdin is None:
             raise KeeperError("the keeper was started without standard input")
-        process.stdin.write(pickle.dumps(self._settings))
+        with suppress(RuntimeError):  # uvloop's word for a process that is gone already, which _connect sees
+            process.stdin.write(pickle.dumps(self._settings))
         return process
 
     async def _connect(self, process: Process) -> bool:
@@ -118,6 +123,15 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PING_EVERY_S):
                     await self._client.closed.wait()
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which a keeper finds this package, and no other folder of the same name.
+
+    Without ``-P`` it would take a ``proxy`` in the working directory for ours.
+    """
+    paths = (str(PACKAGES), os.environ.get("PYTHONPATH"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 async def _end(process: Process) -> None:

@@ -54,7 +54,7 @@ def parse(lines: Iterable[bytes], *, first_line: int = 1, tenant: str = "") -> P
             continue
         try:
             scope, memories = _parse_line(line, tenant)
-        except (msgspec.MsgspecError, ValueError, ApiError) as exc:
+        except (msgspec.MsgspecError, ValueError, OverflowError, ApiError) as exc:
             parsed.errors.append((number, str(exc)))
         else:
             parsed.memories.setdefault(scope, []).extend(memories)

@@ -94,11 +94,16 @@ class EmbeddedChroma:
                 self._upsert(name, slice_)
 
     def _upsert(self, name: str, owned: Sequence[tuple[Scope, Record]]) -> None:
+        ids = [_chroma_id(scope, record.memory.id) for scope, record in owned]
         self._collection(name).upsert(
-            ids=[_chroma_id(scope, record.memory.id) for scope, record in owned],
+            ids=ids,
             embeddings=np.stack([_vector(record) for _, record in owned]),
             metadatas=[{"u": scope.key, "m": msgspec.json.encode(record).decode()} for scope, record in owned],
         )
+        # With another model's vector the record has lain elsewhere. All users of a collection are of one shard.
+        for other in self._holding(owned[0][0]):
+            if other.name != name:
+                _remove(other, ids)
 
     @_translated()
     def load(self, scope: Scope) -> list[Record]:
@@ -131,10 +136,7 @@ class EmbeddedChroma:
         removed = 0
         for collection in self._holding(scope):
             for some in _slices(ids):
-                rows = collection.get(ids=[_chroma_id(scope, i) for i in some], include=[])["ids"]
-                removed += len(rows)
-                if rows:
-                    collection.delete(ids=rows)
+                removed += _remove(collection, [_chroma_id(scope, i) for i in some])
         return removed
 
     @_translated()
@@ -178,6 +180,14 @@ class EmbeddedChroma:
 def _chroma_id(scope: Scope, memory_id: str) -> str:
     # With the user's key in front, an id that somebody imports can only ever meet their own.
     return f"{scope.key}.{memory_id}"
+
+
+def _remove(collection: Any, ids: Sequence[str]) -> int:
+    """Deletes those of *ids* that there are; answers how many."""
+    rows = collection.get(ids=list(ids), include=[])["ids"]
+    if rows:
+        collection.delete(ids=rows)
+    return len(rows)
 
 
 def _vector(record: Record) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 DONE = b"data: [DONE]\n\n"
+TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 
 
 def completion(text: str | None, *, finish_reason: str = "stop", **message: Any) -> bytes:

@@ -21,6 +21,8 @@ from tests.harness.upstream import within
 CHAT = "/v1/chat/completions"
 # A keeper takes about a second to start, and more while other tests keep the machine busy.
 KEEPER_S = 30.0
+# Tests of anything but deadlines should not depend on how busy the machine is.
+PATIENCE_MS = 10_000
 
 
 class Proxy:
@@ -110,8 +112,9 @@ async def run_proxy(
     data_dir: Path, upstream_url: str, *, embedder: Embedder | None = None, ready: bool = True, **sections: Any
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of *upstream_url*; *sections* are configuration. With *ready*, its keeper is up."""
-    upstream = {"base_url": f"{upstream_url}/v1", **sections.pop("upstream", {})}
-    settings = config.load(flags={"data_dir": data_dir, "upstream": upstream, **sections}, environ={})
+    sections["upstream"] = {"base_url": f"{upstream_url}/v1"} | sections.get("upstream", {})
+    sections["memory"] = {"deadline_ms": PATIENCE_MS} | sections.get("memory", {})
+    settings = config.load(flags={"data_dir": data_dir, **sections}, environ={})
     app = App(settings, embedder=embedder)
     listener = bind("127.0.0.1", 0)
     listener.listen()  # whoever connects before the server is up waits, and is served

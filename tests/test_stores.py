@@ -1,0 +1,166 @@
+"""What every store keeps to, whatever it is made of."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proxy.embedders.base import pack_vector
+from proxy.errors import StoreError
+from proxy.models import Memory, Record, Scope
+from proxy.remember.lines import parse
+from proxy.stores.base import STORES, KnownUser, Store, open_store
+from proxy.text import ANALYSIS, pack_terms
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+ADA, BOB = Scope("ada"), Scope("bob")
+HOSTILE = [
+    "it's",
+    'a "quote"',
+    "../../etc/passwd",
+    "a/b",
+    "a%2Fb",
+    "$ne",
+    '{"$ne": ""}',
+    "*",
+    "' OR 1=1 --",
+    "b\u00f6b",
+    "bo\u0308b",
+    "\U0001f600",
+    "\u202eabc",
+    "x" * 256,
+    " ada",
+    "ADA",
+]
+
+
+@pytest.fixture(params=STORES)
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Opens the same store each time."""
+    return lambda: open_store(request.param, tmp_path)
+
+
+@pytest.fixture
+def store(reopen: Callable[[], Store]) -> Iterator[Store]:
+    with closing(reopen()) as opened:
+        yield opened
+
+
+def record(name: str, *, user: Scope = ADA, dim: int = 4, text: str | None = None) -> Record:
+    said = f"text of {name}" if text is None else text
+    vector = pack_vector(np.full(dim, 0.5, np.float32)) if dim else b""
+    memory = Memory(name, user.user_id, "turn", "user", said, AT, "c/1", 0, name="N")
+    return Record(memory, vector, pack_terms(said), ANALYSIS, f"model-{dim}")
+
+
+def texts(store: Store, scope: Scope) -> dict[str, str]:
+    return {found.memory.id: found.memory.text for found in store.load(scope)}
+
+
+def test_what_was_put_is_loaded_again_after_reopening(reopen: Callable[[], Store]) -> None:
+    """Every field survives, to the microsecond and the bit, in another process's life as well."""
+    records = [record("one", text="quotes \"' \u2028 \x00 \U0001f600"), record("two", dim=0)]
+    with closing(reopen()) as store:
+        store.put({ADA: records})
+        assert sorted(store.load(ADA), key=lambda found: found.memory.id) == records
+    with closing(reopen()) as store:
+        assert sorted(store.load(ADA), key=lambda found: found.memory.id) == records
+
+
+def test_an_empty_store_knows_nobody(store: Store) -> None:
+    """Nothing was ever stored: every question has an answer all the same."""
+    assert store.load(ADA) == []
+    assert store.users() == []
+    assert store.known(ADA, ["a"]) == set()
+    assert (store.count(ADA), store.delete(ADA, ["a"]), store.delete_user(ADA)) == (0, 0, 0)
+    store.put({})
+    store.touch([])
+
+
+def test_putting_twice_changes_nothing(store: Store) -> None:
+    """The same record again is one record; another one of the same id takes its place."""
+    for _ in range(2):
+        store.put({ADA: [record("one"), record("two")]})
+    assert store.count(ADA) == 2
+    store.put({ADA: [record("one", text="new")]})
+    assert texts(store, ADA) == {"one": "new", "two": "text of two"}
+
+
+def test_a_record_of_another_model_takes_the_place_of_the_old_one(store: Store) -> None:
+    """After a change of the embedding model a record put again, with a vector of another length, is still one."""
+    store.put({ADA: [record("one", dim=8)]})
+    store.put({ADA: [record("one", dim=4), record("two", dim=4)]})
+    store.put({ADA: [record("one", dim=8, text="new")]})
+    store.put({ADA: [record("three", dim=0)]})
+    assert {found.memory.id: len(found.vector) for found in store.load(ADA)} == {"one": 16, "two": 8, "three": 0}
+    assert texts(store, ADA)["one"] == "new"
+    assert store.count(ADA) == 3
+    assert store.known(ADA, ["one", "two", "three"]) == {"one", "two", "three"}
+    assert store.delete(ADA, ["one", "two", "three"]) == 3
+    assert store.count(ADA) == 0
+
+
+@pytest.mark.parametrize("shared_id", ["m", "a.b", "x" * 128, "$ne"])
+def test_users_are_apart(store: Store, shared_id: str) -> None:
+    """Whatever the ids of users and memories contain, each user has just what was stored for them."""
+    scopes = [ADA, Scope("ada", "acme"), *(Scope(name) for name in HOSTILE)]
+    store.put({scope: [record(shared_id, user=scope, text=f"{n}")] for n, scope in enumerate(scopes)})
+    assert [texts(store, scope) for scope in scopes] == [{shared_id: f"{n}"} for n in range(len(scopes))]
+    assert store.delete(scopes[0], [shared_id]) == 1
+    assert store.delete_user(scopes[2]) == 1
+    assert [store.count(scope) for scope in scopes] == [0, 1, 0] + [1] * (len(scopes) - 3)
+
+
+def test_only_what_is_there_is_known_and_deleted(store: Store) -> None:
+    """Unknown ids, ids of others, and no ids at all are nothing."""
+    store.put({ADA: [record("one"), record("two")], BOB: [record("three", user=BOB)]})
+    assert store.known(ADA, ["one", "three", "four"]) == {"one"}
+    assert store.known(ADA, []) == set()
+    assert store.delete(ADA, ["three", "four"]) == 0
+    assert store.delete(ADA, []) == 0
+    assert store.delete(ADA, ["one", "four"]) == 1
+    assert texts(store, ADA) == {"two": "text of two"}
+    assert store.count(BOB) == 1
+
+
+def test_more_than_one_statement_holds(store: Store) -> None:
+    """Loads of records and ids go in, come out, and go away in full."""
+    many = [record(f"m{number}", dim=2) for number in range(2_500)]
+    ids = [one.memory.id for one in many]
+    store.put({ADA: many})
+    assert store.count(ADA) == 2_500
+    assert store.known(ADA, ids) == set(ids)
+    assert store.delete(ADA, ids[:1_200]) == 1_200
+    assert store.delete_user(ADA) == 1_300
+    assert store.load(ADA) == []
+
+
+def test_users_are_listed_with_their_latest_activity(reopen: Callable[[], Store]) -> None:
+    """A user is there once touched, with the date given last, and gone once deleted."""
+    later = AT + timedelta(days=1)
+    users = [KnownUser(Scope(name), AT) for name in HOSTILE]
+    with closing(reopen()) as store:
+        store.touch([*users, KnownUser(ADA, AT), KnownUser(ADA, later)])
+        store.put({BOB: [record("one", user=BOB)]})
+        store.touch([KnownUser(BOB, AT)])
+        store.delete_user(BOB)
+    with closing(reopen()) as store:
+        assert {(user.scope, user.last_activity) for user in store.users()} == {*users, (ADA, later)}
+        assert len(store.users()) == len(users) + 1
+
+
+def test_text_that_cannot_be_stored_is_a_store_error(store: Store) -> None:
+    """Half a surrogate pair has no UTF-8; an import of such a line never gets this far."""
+    with pytest.raises(StoreError):
+        store.put({ADA: [Record(record("x").memory, b"\0\0", b"", 1, "\ud800")]})
+    assert not parse([b'{"user_id": "\\ud800", "conversation_id": "c", "messages": []}']).memories
+
+
+def test_a_place_that_cannot_be_used_is_a_store_error(tmp_path: Path) -> None:
+    """Rubbish where the store should be is told of as what it is."""
+    (tmp_path / "chroma").write_text("no folder")
+    with pytest.raises(StoreError, match="chroma"):
+        open_store("embedded", tmp_path)

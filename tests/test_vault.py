@@ -1,0 +1,246 @@
+"""The vault: what only one process at a time may do with a data directory, on a real store and a real journal."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from proxy import config
+from proxy.config import Settings
+from proxy.errors import LockedError, StoreError
+from proxy.journal import JournalWriter
+from proxy.keeper import wire
+from proxy.keeper.lock import Holder
+from proxy.keeper.vault import Vault, open_vault
+from proxy.models import Exchange, Memory, Message, Record, Scope
+from proxy.remember.segment import make_turn
+from proxy.stores.chroma import EmbeddedChroma
+from proxy.tasks import Tasks
+from proxy.workingset import WorkingSet
+
+ADA, BOB = Scope("ada"), Scope("bob")
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+HOLDER = Holder(1, "a test")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return config.load(flags={"data_dir": tmp_path, "embedding": {"provider": "none"}})
+
+
+@pytest_asyncio.fixture
+async def vault(settings: Settings) -> AsyncIterator[Vault]:
+    async with open_vault(settings, HOLDER) as opened:
+        yield opened
+
+
+def turns(scope: Scope, *texts: str, conversation: str = "c", at: datetime = AT) -> list[Memory]:
+    return [make_turn(scope, conversation, n, Message("user", text), at) for n, text in enumerate(texts)]
+
+
+def talk(user: str, *texts: str, conversation: str = "c", at: datetime = AT) -> bytes:
+    messages = [{"role": "user", "content": text} for text in texts]
+    started = at.isoformat()
+    return json.dumps(
+        {"user_id": user, "conversation_id": conversation, "started_at": started, "messages": messages}
+    ).encode()
+
+
+async def listed(vault: Vault, scope: Scope, limit: int = 1000) -> list[list[str]]:
+    """The texts of each page."""
+    pages: list[list[str]] = []
+    cursor: wire.Cursor | None = None
+    while True:
+        page = await vault.memories(scope, limit, cursor)
+        pages.append([memory.text for memory in page.memories])
+        cursor = page.cursor
+        if cursor is None:
+            return pages
+
+
+async def test_importing_twice_changes_nothing(vault: Vault) -> None:
+    """The second time everything is known; so is what appears twice in one file. Nothing is announced again."""
+    changes: list[wire.Changed] = []
+    vault.on_change = changes.append
+    lines = [talk("ada", "one", "two"), talk("bob", "three"), b"rubbish", talk("ada", "one", "two")]
+    first = await vault.take_in(lines, first_line=10)
+    assert first.stored == 3
+    assert [number for number, _ in first.errors] == [12]
+    assert {change.scope for change in changes} == {ADA, BOB}
+    changes.clear()
+    again = await vault.take_in(lines)
+    assert (again.stored, again.known >= 3, changes) == (0, True, [])
+    assert await listed(vault, ADA) == [["two", "one"]]
+
+
+async def test_progress_adds_up(vault: Vault) -> None:
+    """Whoever shows a bar hears of every memory once, known ones too."""
+    done: list[int] = []
+    lines = [talk("ada", *(f"remark {number}" for number in range(150)))]
+    for _ in range(2):
+        done.clear()
+        await vault.take_in(lines, progress=done.append)
+        assert sum(done) == 150
+
+
+async def test_an_import_leaves_known_memories_as_they_are(vault: Vault) -> None:
+    """A memory that is there already is not overwritten by a line of the same id."""
+    (memory,) = turns(ADA, "as it was")
+    line: dict[str, object] = {"id": memory.id, "user_id": "ada", "kind": "fact", "role": "user", "text": "changed"}
+    line |= {"created_at": AT.isoformat(), "conversation_id": "c", "message_index": 0}
+    async with vault.writing:
+        await vault.remember({ADA: [memory]})
+    assert (await vault.take_in([json.dumps(line).encode()])).known == 1
+    assert await listed(vault, ADA) == [["as it was"]]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 1000])
+async def test_pages_show_everything_once(vault: Vault, limit: int) -> None:
+    """Newest first, across conversations of one date and within them, without gaps or repetitions."""
+    days = [AT + timedelta(days=day) for day in (0, 0, 1)]
+    lines = [talk("ada", "a", "b", "c", conversation=f"c{n}", at=day) for n, day in enumerate(days)]
+    await vault.take_in([*lines, talk("bob", "x")])
+    pages = await listed(vault, ADA, limit)
+    assert [text for page in pages for text in page] == ["c", "b", "a"] * 3
+    assert all(len(page) <= limit for page in pages)
+    assert len(pages) == -(-9 // limit)
+
+
+async def test_pages_stand_still_while_memories_come_and_go(vault: Vault) -> None:
+    """What is added above or erased from the page just read moves nothing of the next one."""
+    await vault.take_in([talk("ada", *"abcdef")])
+    first = await vault.memories(ADA, 2, None)
+    assert [memory.text for memory in first.memories] == ["f", "e"]
+    await vault.take_in([talk("ada", "new", conversation="d", at=AT + timedelta(days=9))])
+    await vault.erase(ADA, first.memories[1].id)
+    second = await vault.memories(ADA, 2, first.cursor)
+    assert [memory.text for memory in second.memories] == ["d", "c"]
+
+
+async def test_users_are_listed_by_their_latest_activity(vault: Vault) -> None:
+    """The latest first, with counts; an older import does not make a user older; an erased one is gone."""
+    await vault.take_in([talk(f"user {n}", "x", at=AT + timedelta(days=n)) for n in range(5)])
+    await vault.take_in([talk("user 4", "older", conversation="d", at=AT - timedelta(days=9))])
+    await vault.erase(Scope("user 2"), None)
+    rows, cursor = [], None
+    while True:
+        page = await vault.users(3, cursor)
+        rows += page.users
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert [(row.user_id, row.memories) for row in rows] == [("user 4", 2), ("user 3", 1), ("user 1", 1), ("user 0", 1)]
+    assert rows[0].last_activity == "2026-01-06T00:00:00Z"
+
+
+async def test_users_are_known_after_reopening(settings: Settings) -> None:
+    """The list of users is kept with the store."""
+    async with open_vault(settings, HOLDER) as vault:
+        await vault.take_in([talk("ada", "x")])
+    async with open_vault(settings, HOLDER) as vault:
+        assert [row.user_id for row in (await vault.users(5, None)).users] == ["ada"]
+
+
+async def test_a_loaded_pack_has_all_memories_of_the_user(vault: Vault) -> None:
+    """What the edge gets is this user's memories, findable."""
+    await vault.take_in([talk("ada", "one", "two"), talk("bob", "three")])
+    working_set = WorkingSet.from_pack(await vault.load(ADA))
+    assert sorted(memory.text for memory in working_set.memories) == ["one", "two"]
+    assert not WorkingSet.from_pack(await vault.load(Scope("nobody"))).memories
+
+
+async def test_erasing_one_memory(vault: Vault) -> None:
+    """The receipt counts it, the edge hears of it; a second time there is nothing; others' memories stay."""
+    await vault.take_in([talk("ada", "one", "two"), talk("bob", "one")])
+    changes: list[wire.Changed] = []
+    vault.on_change = changes.append
+    (memory, _) = (await vault.memories(ADA, 5, None)).memories
+    assert (await vault.erase(BOB, memory.id)).memories == 0
+    assert (await vault.erase(ADA, memory.id)).memories == 1
+    assert (await vault.erase(ADA, memory.id)).memories == 0
+    assert await listed(vault, ADA) == [["one"]]
+    assert await listed(vault, BOB) == [["one"]]
+    assert wire.Changed(ADA, removed=[memory.id]) in changes
+
+
+async def test_erasing_a_user_reaches_the_journal(settings: Settings, vault: Vault) -> None:
+    """What waits to be stored goes, too, and nobody else's; the edge is told to forget everything."""
+    async with aclosing(JournalWriter(settings.data_dir)) as journal:
+        journal.start()
+        for user in ("ada", "ada", "bob"):
+            await journal.append(Exchange(user, "c", 0, [Message("user", "waiting")], AT))
+    await vault.take_in([talk("ada", "one", "two")])
+    changes: list[wire.Changed] = []
+    vault.on_change = changes.append
+    receipt = await vault.erase(ADA, None)
+    assert (receipt.user_id, receipt.memories, receipt.journal_entries) == ("ada", 2, 2)
+    assert changes == [wire.Changed(ADA, everything=True)]
+    assert [entry.exchange.user_id for entry in vault.journal.take(10)] == ["bob"]
+    assert await listed(vault, ADA) == [[]]
+
+
+async def test_an_erasure_waits_for_what_is_being_stored(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user erased while a batch of theirs is under way has nothing afterwards, and the edge hears it last."""
+    under_way, go_on = threading.Event(), threading.Event()
+    put = EmbeddedChroma.put
+
+    def slow_put(store: EmbeddedChroma, records: Mapping[Scope, Sequence[Record]]) -> None:
+        under_way.set()
+        go_on.wait(10)
+        put(store, records)
+
+    monkeypatch.setattr(EmbeddedChroma, "put", slow_put)
+    changes: list[wire.Changed] = []
+    vault.on_change = changes.append
+    tasks = Tasks()
+    importing = tasks.spawn(vault.take_in([talk("ada", "one")]), name="import")
+    await asyncio.to_thread(under_way.wait, 10)
+    erasing = tasks.spawn(vault.erase(ADA, None), name="erase")
+    go_on.set()
+    assert (await importing).stored == 1
+    assert (await erasing).memories == 1
+    assert await listed(vault, ADA) == [[]]
+    assert [change.everything for change in changes] == [False, True]
+
+
+async def test_what_was_not_stored_is_not_announced(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails raises, and the edge hears nothing of it; the same import works later."""
+    changes: list[wire.Changed] = []
+    vault.on_change = changes.append
+
+    def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedChroma, "put", fail)
+        with pytest.raises(StoreError):
+            await vault.take_in([talk("ada", "one")])
+    assert changes == []
+    assert (await vault.take_in([talk("ada", "one")])).stored == 1
+
+
+async def test_vectors_of_another_model_are_left_out(settings: Settings) -> None:
+    """After a change of the embedder old vectors do not compare; the words still find, and new ones get vectors."""
+    async with open_vault(settings, HOLDER) as vault:
+        await vault.take_in([talk("ada", "one")])
+    local = config.load(flags={"data_dir": settings.data_dir})
+    async with open_vault(local, HOLDER) as vault:
+        await vault.take_in([talk("ada", "two", conversation="d")])
+        pack = await vault.load(ADA)
+        assert (len(pack.memories), pack.dim) == (2, 256)
+    async with open_vault(settings, HOLDER) as vault:
+        pack = await vault.load(ADA)
+        assert (len(pack.memories), pack.dim) == (2, 0)
+
+
+async def test_a_directory_is_opened_once(settings: Settings, vault: Vault) -> None:
+    """A second vault of the same directory is refused, with the name of the first one's holder."""
+    with pytest.raises(LockedError, match="a test"):
+        async with open_vault(settings, Holder(2, "another")):
+            pass

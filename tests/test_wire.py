@@ -1,0 +1,216 @@
+"""Frames between the edge and the keeper: whole ones, damaged ones, and what both ends make of these."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+
+from proxy.errors import KeeperError
+from proxy.keeper import wire
+from proxy.keeper.client import KeeperClient
+from proxy.models import Memory, Pack, Scope, now
+from proxy.tasks import Tasks
+
+ADA = Scope("ada")
+EVERY_KIND = [
+    wire.Load(ADA),
+    wire.Journaled(),
+    wire.ListUsers(5, (1.5, "x")),
+    wire.ListMemories(Scope("b\u00f6b", "acme"), 5, None, include_superseded=True),
+    wire.Erase(ADA, None),
+    wire.Erase(ADA, "m"),
+    wire.Import(b"{}\n\xff", 7),
+    wire.Flush(),
+    wire.Status(),
+]
+GARBAGE = [
+    pytest.param(b"\xff\xff\xff\xff", id="oversize"),
+    pytest.param(wire.LENGTH.pack(wire.MAX_FRAME + 1), id="just oversize"),
+    pytest.param(wire.LENGTH.pack(4) + b"\xc1\xc1\xc1\xc1", id="no msgpack"),
+    pytest.param(wire.LENGTH.pack(0), id="empty"),
+    pytest.param(wire.LENGTH.pack(1) + b"\x01", id="a number"),
+    pytest.param(wire.LENGTH.pack(4) + b"\x92\x01\xc0\x00", id="more than one"),
+]
+
+
+async def read(data: bytes) -> wire.Envelope:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await wire.read_frame(reader)
+
+
+@pytest.mark.parametrize("request_", EVERY_KIND, ids=lambda r: type(r).__name__)
+async def test_every_request_survives_the_way(request_: wire.Request) -> None:
+    """What one side sends is what the other side reads."""
+    envelope = await read(wire.frame(7, request_))
+    assert (envelope.number, envelope.failed) == (7, False)
+    assert msgspec.msgpack.decode(envelope.payload, type=wire.AnyRequest) == request_
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+async def test_garbage_is_no_frame(data: bytes) -> None:
+    """A length beyond all messages is refused before anything is read; so is what is no envelope."""
+    with pytest.raises(KeeperError):
+        await read(data)
+
+
+@pytest.mark.parametrize("length", [0, 2, 4, 9])
+async def test_a_cut_frame_is_the_end(length: int) -> None:
+    """A connection that ends, between two frames or within one, is the other side's leaving."""
+    with pytest.raises(asyncio.IncompleteReadError):
+        await read(wire.frame(1, wire.Status())[:length])
+
+
+def test_requests_that_expect_an_answer_say_of_what_type() -> None:
+    """Only the push goes without a reply type."""
+    unanswered = {type(request) for request in EVERY_KIND if request.reply is None}
+    assert unanswered == {wire.Journaled}
+
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def talking_to(path: Path, answer: Answer) -> AsyncIterator[KeeperClient]:
+    """A client connected to a keeper that does what *answer* does."""
+    tasks = Tasks()
+    server = await asyncio.start_unix_server(answer, path)
+    client = KeeperClient(path, tasks)
+    await client.connect()
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        server.close()
+        await tasks.drain()
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+async def test_a_keeper_that_sends_garbage_is_hung_up_on(tmp_path: Path, data: bytes) -> None:
+    """The call that waits fails, one line is logged, and later calls fail at once."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await wire.read_frame(reader)
+        writer.write(data)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    with structlog.testing.capture_logs() as logs:
+        async with talking_to(tmp_path / "s", answer) as client:
+            with pytest.raises(KeeperError, match="went away"):
+                await client.call(wire.Status())
+            with pytest.raises(KeeperError, match="not up"):
+                await client.call(wire.Status())
+    assert [line["event"] for line in logs] == ["bad_frame"]
+
+
+async def test_a_failure_is_the_callers_error(tmp_path: Path) -> None:
+    """A failed call raises with the keeper's own words, as does an answer of another kind; the connection goes on."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await wire.read_frame(reader)
+        writer.write(wire.frame(first.number, wire.Failure("the disk is full"), failed=True))
+        second = await wire.read_frame(reader)
+        writer.write(wire.frame(second.number, None))
+        third = await wire.read_frame(reader)
+        writer.write(wire.frame(third.number, wire.Flushed(3, 0)))
+        await reader.read()
+        writer.close()
+
+    async with talking_to(tmp_path / "s", answer) as client:
+        with pytest.raises(KeeperError, match="the disk is full"):
+            await client.call(wire.Flush())
+        with pytest.raises(KeeperError, match="cannot be read"):
+            await client.call(wire.Flush())
+        assert await client.call(wire.Flush()) == wire.Flushed(3, 0)
+
+
+async def test_answers_may_come_in_any_order_between_announcements(tmp_path: Path) -> None:
+    """Calls are told apart by their number; announcements reach the listener; an answer nobody waits for is dropped."""
+    memory = Memory("m", "ada", "turn", "user", "Hello", now(), "c", 0)
+    pack = Pack([memory], 0, b"", b"", b"", b"\0\0\0\0")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first, second = await wire.read_frame(reader), await wire.read_frame(reader)
+        writer.write(wire.frame(second.number, wire.Flushed(2, 0)))
+        writer.write(wire.frame(99, wire.Flushed(0, 0)))
+        writer.write(wire.frame(0, wire.Changed(ADA, pack)))
+        writer.write(wire.frame(first.number, wire.Flushed(1, 0)))
+        await reader.read()
+        writer.close()
+
+    heard: list[wire.Changed] = []
+    async with talking_to(tmp_path / "s", answer) as client:
+        client.on_change = heard.append
+        first, second = await asyncio.gather(client.call(wire.Flush()), client.call(wire.Flush()))
+    assert (first.stored, second.stored) == (1, 2)
+    assert heard == [wire.Changed(ADA, pack)]
+
+
+async def test_a_caller_that_gives_up_is_forgotten(tmp_path: Path) -> None:
+    """An answer that comes after its caller's deadline harms nobody."""
+    asked = asyncio.Event()
+    late = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await wire.read_frame(reader)
+        asked.set()
+        await late.wait()
+        writer.write(wire.frame(first.number, wire.Flushed(1, 0)))
+        second = await wire.read_frame(reader)
+        writer.write(wire.frame(second.number, wire.Flushed(2, 0)))
+        await reader.read()
+        writer.close()
+
+    tasks = Tasks()
+    async with talking_to(tmp_path / "s", answer) as client:
+        impatient = tasks.spawn(client.call(wire.Flush()), name="impatient")
+        await asked.wait()
+        await tasks.cancel()
+        assert impatient.cancelled()
+        late.set()
+        assert await client.call(wire.Flush()) == wire.Flushed(2, 0)
+
+
+async def test_without_a_connection_nothing_is_sent(tmp_path: Path) -> None:
+    """A push to nobody is nothing; a call to nobody is an error; nobody to connect to is the system's error."""
+    client = KeeperClient(tmp_path / "nobody", Tasks())
+    client.push(wire.Journaled())
+    with pytest.raises(KeeperError, match="not up"):
+        await client.call(wire.Status())
+    with pytest.raises(FileNotFoundError):
+        await client.connect()
+
+
+def test_a_short_path_stays_in_the_data_directory(tmp_path: Path) -> None:
+    """The socket lies beside the data, unless its path were too long; equal directories have equal sockets."""
+    assert wire.socket_path(tmp_path) == tmp_path.resolve() / "keeper.sock"
+    assert wire.socket_path(tmp_path / "x" / "..") == wire.socket_path(tmp_path)
+
+
+def test_long_paths_have_short_sockets_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long paths get names of their own in a private folder, the same each time."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one, other = (tmp_path / ("x" * 120) / name for name in ("one", "other"))
+    assert wire.socket_path(one) == wire.socket_path(one) != wire.socket_path(other)
+    assert wire.socket_path(one).parent.parent == tmp_path
+
+
+@pytest.mark.parametrize("kind", ["open to others", "a link"])
+def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """In a shared folder for temporary files somebody may have made ours before us."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = wire.socket_path(tmp_path / ("x" * 120)).parent
+    if kind == "a link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.chmod(0o755)
+    with pytest.raises(KeeperError, match="set data_dir to a shorter path"):
+        wire.socket_path(tmp_path / ("x" * 120))
