@@ -159,16 +159,30 @@ async def test_a_failing_embedder(launch: Launch, upstream: Upstream, user: str,
 
 
 async def test_an_embedder_that_fails_at_once(launch: Launch, upstream: Upstream, user: str) -> None:
-    """One that answers without being awaited, and fails, costs the block and nothing else."""
+    """One that answers without being awaited, and fails, leaves recall to words as any other does."""
 
     class Broken(FailingEmbedder):
         def embed_now(self, texts: Sequence[str]) -> Vectors:
             raise EmbedderError("no")
 
     proxy = await launch(embedder=Broken(None))
-    with told_once(proxy, "recall"):
+    with told_once(proxy, "embed"):
         assert (await chat_on(proxy, upstream, user, FACT)).memory == "error"
     assert await proxy.texts(user) == [FACT, "All is well."]
+    assert (await chat_on(proxy, upstream, user, QUESTION)).memory == "injected"
+
+
+async def test_recall_that_raises_in_shadow_mode(
+    proxy: Proxy, upstream: Upstream, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would have been injected either way, but the status tells that memory failed."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise IndexError
+
+    await tell(proxy, user)
+    monkeypatch.setattr(service, "rank", fail)
+    assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="shadow")).memory == "error"
 
 
 @pytest.mark.parametrize("part", ["rank", "render"])

@@ -207,7 +207,7 @@ def test_feed_says_when_the_stream_has_ended() -> None:
     """From the chunk with the terminating event on the answer is True, and finish works before the body's end."""
     reader = Fold.for_response(STREAM, b"")
     chunks = [delta("a"), STOP, DONE[:-1], DONE[-1:], b"\n"]
-    assert [reader.feed(chunk) for chunk in chunks] == [False, False, False, True, True]
+    assert [reader.feed(chunk) for chunk in chunks] == [False, False, True, True, True]
     assert reader.finish() == reader.finish() == Reply("a", "stop", truncated=False)
 
 
@@ -220,7 +220,7 @@ def test_a_body_never_says_that_it_ended() -> None:
 def test_a_line_end_that_is_still_missing_does_not_hide_the_end() -> None:
     """A stream whose last empty line is missing has ended properly when the body has."""
     reader = Fold.for_response(STREAM, b"")
-    assert reader.feed(HELLO[:-1]) is False
+    assert reader.feed(HELLO[:-2]) is False
     assert reader.finish() == Reply("Hello", "stop", truncated=False)
 
 
@@ -339,3 +339,14 @@ def test_any_bytes_are_survived(chunks: list[bytes], content_type: bytes, encodi
     """Whatever a response holds, folding does not raise."""
     reply = fold([*chunks, HELLO], content_type, encoding)
     assert reply is None or reply.text
+
+
+def test_done_ends_a_reply_before_its_empty_line_has_arrived() -> None:
+    """A client that reads line by line may leave after the line, so the answer counts as complete with it."""
+    fold = Fold.for_response(b"text/event-stream", b"")
+    said = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
+    assert not fold.feed(said + b"data: [DONE")
+    assert fold.feed(b"]\n")
+    reply = fold.finish()
+    assert reply is not None
+    assert reply.text == "Hi"

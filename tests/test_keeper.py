@@ -1,13 +1,16 @@
 """The keeper's life: whatever happens to it, chats go on and what was said is stored in the end."""
 
+import asyncio
 import os
 import signal
 import stat
 import threading
 import time
+from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,24 +212,35 @@ def test_another_folder_called_proxy_is_not_taken_for_ours(tmp_path: Path, upstr
         assert "the wrong one" not in proxy.log.text
 
 
-async def test_a_keeper_that_ends_at_once_is_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: Upstream
-) -> None:
-    """One that dies before it can be told anything does not end its supervision."""
-    settings = config.load(flags={"data_dir": tmp_path})
-    tasks = Tasks()
-    client = KeeperClient(wire.socket_path(tmp_path), tasks)
-    supervisor = Supervisor(settings, client, Metrics())
-    with monkeypatch.context() as patch:
-        patch.setattr(supervise.sys, "executable", "/bin/false")
+def test_a_keeper_that_ends_at_once_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that dies before it has read its settings does not end its supervision, with the loop that serves."""
+    uvloop = pytest.importorskip("uvloop", reason="needs uvloop, which is installed everywhere but on Windows")
+    start = asyncio.create_subprocess_exec
+    programs = iter(["false"])
+
+    async def start_badly_once(program: str, *arguments: str, **options: Any) -> Process:
+        first = next(programs, None)
+        process = await start(first or program, *arguments, **options)
+        if first:
+            await process.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_badly_once)
+
+    async def supervise_until_connected() -> None:
+        tasks = Tasks()
+        client = KeeperClient(wire.socket_path(tmp_path), tasks)
+        supervisor = Supervisor(config.load(flags={"data_dir": tmp_path}), client, Metrics())
         tasks.spawn(supervisor.run(), name="supervise")
-        with structlog.testing.capture_logs() as logs:
-            await asyncio.sleep(0)
-    del logs
-    try:
-        await client.connected.wait()
-    finally:
-        await tasks.cancel()
+        try:
+            async with asyncio.timeout(30):
+                await client.connected.wait()
+        finally:
+            await tasks.cancel()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(supervise_until_connected())
+    assert next(programs, None) is None
 
 
 def test_the_data_directory_is_private(tmp_path: Path, upstream: Upstream) -> None:

@@ -42,6 +42,10 @@ class EventReader:
         self._between = not (self._line or self._dropping) and self._data is None
         return events
 
+    def holds(self, payload: bytes) -> bool:
+        """Whether *payload* is all the data so far of an event whose empty line has not arrived."""
+        return self._data is not None and self._data == payload + b"\n"
+
     def flush(self) -> list[bytes]:
         """The event that a clean end of the stream left without its empty line. The reader is done then."""
         last, self._line = bytes(self._line), bytearray()

@@ -16,6 +16,7 @@ TEXT_LIMIT: Final = 1_000_000
 # Of a JSON body, decoded. Images and audio in base64 are what makes bodies large.
 BODY_LIMIT: Final = 16 * 1024 * 1024
 
+_DONE: Final = b"[DONE]"
 _STEPS: Final = frozenset({"tool_calls", "function_call"})
 
 T = TypeVar("T")
@@ -167,6 +168,8 @@ class _StreamReader:
     def feed(self, data: bytes) -> bool:
         if not self.ended:
             self._take(self._events.feed(data))
+            # A client that reads line by line may leave before the empty line after it.
+            self.ended = self.ended or self._events.holds(_DONE)
         return self.ended
 
     def finish(self) -> Reply | None:
@@ -178,7 +181,7 @@ class _StreamReader:
 
     def _take(self, events: list[bytes]) -> None:
         for payload in events:
-            if payload.strip() == b"[DONE]":
+            if payload.strip() == _DONE:
                 self.ended = True
                 break
             self._answer.take(payload)

@@ -2,12 +2,16 @@
 
 import hmac
 import ipaddress
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from proxy.config import Settings
 from proxy.errors import ApiError
+
+# What reverse proxies add. Without these one on the same machine would make everybody look like a client of it.
+FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Gatekeeper:
@@ -33,6 +37,8 @@ class Gatekeeper:
             raise ApiError(403, "foreign_origin", "Requests from other sites' pages are refused.")
         if self._token is not None:
             self._check_token(request)
+        elif any(header in request.headers for header in FORWARDING):
+            raise ApiError(403, "local_only", "Requests that came through another proxy need admin.token.")
         elif not _is_local(request.client.host if request.client else "") or not self._names_us(request):
             raise ApiError(403, "local_only", "Without admin.token only clients on this machine are answered.")
 

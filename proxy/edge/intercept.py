@@ -137,7 +137,8 @@ class Interceptor:
                 deadline_s=self._settings.memory.deadline_ms / 1000,
             )
         if "inject" not in turn.abilities:
-            return Recollection("shadow")
+            failed = recollection.status in ("timeout", "error")
+            return Recollection(recollection.status if failed else "shadow")
         if recollection.block is None and "store" in turn.abilities and self._journal.state.failing:
             return Recollection("error")
         return recollection

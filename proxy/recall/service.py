@@ -108,12 +108,13 @@ class RecallService:
             working_set.memories, ranked, budget_tokens=budget_tokens, count=self._count_tokens, visible=visible
         )
 
-    def _start_embedding(self, text: str) -> Vector | asyncio.Task[Vector | None]:
-        """The vector itself where the embedder can tell at once, else a task that asks for it."""
+    def _start_embedding(self, text: str) -> Vector | asyncio.Task[Vector | None] | None:
+        """The vector itself where the embedder can tell at once, else a task that asks for it; None when it failed."""
         embed_now = getattr(self._embedder, "embed_now", None)
         if embed_now is not None:
-            rows: Vector = embed_now([text])
-            return np.ravel(rows)
+            with self._fail_open("embed"):
+                return np.ravel(embed_now([text]))
+            return None
         return self._tasks.spawn(self._embed(text), name="embed-query")
 
     async def _embed(self, text: str) -> Vector | None:
@@ -122,11 +123,13 @@ class RecallService:
         return None
 
     async def _await_vector(
-        self, vector: Vector | asyncio.Task[Vector | None], deadline: float
+        self, vector: Vector | asyncio.Task[Vector | None] | None, deadline: float
     ) -> tuple[Status | None, Vector | None]:
         """The vector, or why there is none: recall then goes by words alone."""
         if isinstance(vector, np.ndarray):
             return None, vector if vector.size else None
+        if vector is None:
+            return "error", None
         await asyncio.wait((vector,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
         if not vector.done():
             return "timeout", None
