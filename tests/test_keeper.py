@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from proxy import config
+from proxy.errors import KeeperError
 from proxy.keeper import supervise, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.lock import DataDirLock, Holder
+from proxy.keeper.server import KeeperServer, end_without_worker
 from proxy.keeper.supervise import Supervisor
+from proxy.keeper.vault import Vault, open_vault
+from proxy.models import Scope
 from proxy.observe.metrics import Metrics
+from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
 from tests.processes import Chat, Proxy, Upstream, running_upstream
 
@@ -241,6 +247,53 @@ def test_a_keeper_that_ends_at_once_is_started_again(tmp_path: Path, monkeypatch
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(supervise_until_connected())
     assert next(programs, None) is None
+
+
+async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the keeper is logged, its caller gets an error instead of waiting, and other calls go on."""
+    settings = config.load(flags={"data_dir": tmp_path, "embedding": {"provider": "none"}})
+    tasks = Tasks()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Vault, "load", fail)
+    async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
+        worker = Worker(vault.journal, vault.remember, vault.writing)
+        listening = await asyncio.start_unix_server(KeeperServer(vault, worker, tasks).serve_edge, tmp_path / "s")
+        client = KeeperClient(tmp_path / "s", tasks)
+        await client.connect()
+        with structlog.testing.capture_logs() as logs:
+            with pytest.raises(KeeperError, match="its log says how"):
+                await client.call(wire.Load(Scope(USER)))
+            assert (await client.call(wire.Flush())) == wire.Flushed(0, 0)
+        await client.aclose()
+        listening.close()
+        await tasks.drain()
+    assert [(line["event"], line["task"]) for line in logs] == [("task_failed", "answer")]
+
+
+@pytest.mark.parametrize(("ends", "codes"), [("fails", [1]), ("is cancelled", [])])
+async def test_a_keeper_does_not_outlive_its_worker(
+    monkeypatch: pytest.MonkeyPatch, ends: str, codes: list[int]
+) -> None:
+    """When the worker fails in a way that nobody foresaw the process ends, for the edge to start another one."""
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    tasks = Tasks()
+
+    async def work() -> None:
+        if ends == "fails":
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    with structlog.testing.capture_logs():
+        tasks.spawn(work(), name="worker").add_done_callback(end_without_worker)
+        await asyncio.sleep(0)
+        await tasks.cancel()
+    assert exits == codes
 
 
 def test_the_data_directory_is_private(tmp_path: Path, upstream: Upstream) -> None:

@@ -14,7 +14,7 @@ from proxy.keeper.server import run
 from proxy.observe import logs
 
 # The edge's answers go first when both want the same core.
-NICENESS = 5
+NICENESS = 10
 
 
 def main() -> int:

@@ -54,6 +54,8 @@ class KeeperClient:
         try:
             while True:
                 self._receive(await wire.read_frame(reader))
+                # Frames that are there already come without a pause, and each may take a while: others' turn.
+                await asyncio.sleep(0)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except (KeeperError, msgspec.MsgspecError) as exc:

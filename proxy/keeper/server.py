@@ -27,13 +27,17 @@ _requests = msgspec.msgpack.Decoder(wire.AnyRequest)
 
 
 class KeeperServer:
-    """Answers the edges' calls; each connection's calls are worked on side by side."""
+    """Answers the edges' calls; each connection's calls are worked on side by side.
+
+    An edge hears of the changes of those users whose memories it has asked for on this connection, and of no others:
+    what it has not loaded it need not follow.
+    """
 
     def __init__(self, vault: Vault, worker: Worker, tasks: Tasks) -> None:
         self._vault = vault
         self._worker = worker
         self._tasks = tasks
-        self._edges: set[asyncio.StreamWriter] = set()
+        self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.Load: lambda call: vault.load(call.scope),
@@ -49,15 +53,11 @@ class KeeperServer:
 
     async def serve_edge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One edge's connection, from its first frame to its last."""
-        self._edges.add(writer)
+        self._edges[writer] = set()
         try:
             while True:
                 envelope = await wire.read_frame(reader)
-                request = _requests.decode(envelope.payload)
-                if isinstance(request, wire.Journaled):
-                    self._worker.notice()
-                else:
-                    self._tasks.spawn(self._answer(writer, envelope.number, request), name="answer")
+                self._accept(writer, envelope.number, _requests.decode(envelope.payload))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except asyncio.CancelledError:
@@ -65,8 +65,17 @@ class KeeperServer:
         except (KeeperError, msgspec.MsgspecError) as exc:
             log.warning("bad_frame", error=str(exc))
         finally:
-            self._edges.discard(writer)
+            self._edges.pop(writer, None)
             writer.close()
+
+    def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
+        if isinstance(request, wire.Journaled):
+            self._worker.notice()
+            return
+        if isinstance(request, wire.Load):
+            # Before the store is read: a change that comes in between is announced, and seen twice at the most.
+            self._edges[writer].add(request.scope.key)
+        self._tasks.spawn(self._answer(writer, number, request), name="answer")
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         # For what nobody foresaw, which goes on to the log: a caller without an answer would wait for ever.
@@ -79,8 +88,9 @@ class KeeperServer:
             await _send(writer, reply)
 
     def _announce(self, change: wire.Changed) -> None:
-        data = wire.frame(0, change)
-        for writer in tuple(self._edges):
+        listening = [writer for writer, loaded in self._edges.items() if change.scope.key in loaded]
+        data = wire.frame(0, change) if listening else b""
+        for writer in listening:
             # Written at once, so that announcements keep the order of the changes; an edge that reads none of them for
             # too long is cut off, and starts with nothing when it comes back.
             if writer.transport.get_write_buffer_size() > MAX_UNREAD:
@@ -119,7 +129,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
-        tasks.spawn(worker.run(), name="worker").add_done_callback(_end_without_worker)
+        tasks.spawn(worker.run(), name="worker").add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()
         async with vault.writing:  # a batch under way is brought to its end
@@ -127,7 +137,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _end_without_worker(worker: asyncio.Task[None]) -> None:
+def end_without_worker(worker: asyncio.Task[None]) -> None:
     """A keeper that stores nothing any more would look healthy: the edge had better start another one."""
     if not worker.cancelled():
         os._exit(1)

@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 # The store writes a batch in up to 16 transactions of 4 ms and more each (one a shard), so that a backlog of many users
 # is stored three times as fast in batches of this size than in batches of 32.
 BATCH: Final = 128
+# Memories written at once: a batch keeps erasures and imports waiting, and is announced in one go.
+MEMORIES: Final = 256
 # The journal is looked at this often even if nobody tells of news, for what a crashed edge left behind.
 IDLE_S: Final = 1.0
 # Retries: 0.5 s, 1 s, 2 s … up to a minute, each shortened by up to a half so that they spread.
@@ -77,7 +79,7 @@ class Worker:
         async with self._writing:
             try:
                 entries = await asyncio.to_thread(self._journal.take, BATCH)
-                return await self._work(entries) if entries else None
+                return await self._work(_limit(entries)) if entries else None
             except JournalError as exc:
                 self._note(f"journal: {exc}")
                 return None
@@ -126,3 +128,13 @@ class Worker:
         if reason != self.trouble:
             log.warning("storing_failed", reason=reason)
         self.trouble = reason
+
+
+def _limit(entries: list[Entry]) -> list[Entry]:
+    """The first of *entries*, with no more memories than are written at once, but one entry in any case."""
+    total = 0
+    for index, entry in enumerate(entries):
+        total += len(entry.exchange.messages)
+        if index and total > MEMORIES:
+            return entries[:index]
+    return entries
