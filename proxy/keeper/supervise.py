@@ -27,7 +27,7 @@ LONGEST_DELAY_S: Final = 5.0
 START_S: Final = 60.0
 CONNECT_EVERY_S: Final = 0.02
 PING_EVERY_S: Final = 2.0
-HANGS_AFTER_S: Final = 30.0
+HANGS_AFTER_S: Final = 15.0
 # Where this package lies.
 PACKAGES: Final = Path(__file__).parents[2]
 # How long a keeper may take to finish its batch and end by itself.

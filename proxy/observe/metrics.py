@@ -37,7 +37,9 @@ TABLE: Final = (
     Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS),
     Row("exchanges_total", "counter", "Finished chats by what became of them: journaled, discarded.", ("outcome",)),
     Row("journal_append_seconds", "histogram", "Time until an exchange was durable."),
-    Row("journal_loop_seconds", "histogram", "What journaling one exchange cost the event loop.", buckets=COST),
+    Row(
+        "journal_loop_seconds", "histogram", "CPU time that journaling one exchange cost the event loop.", buckets=COST
+    ),
     Row("journal_pending", "gauge", "Journal entries that wait to be stored."),
     Row("journal_failed", "gauge", "Journal entries that were set aside as unusable."),
     Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry."),

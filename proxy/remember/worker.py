@@ -61,18 +61,25 @@ class Worker:
     async def flush(self) -> tuple[int, int]:
         """Tries everything that is in the journal now, also what waits for a retry.
 
-        Returns how many entries it stored, and how many of those still wait because they could not be.
+        Returns how many entries were stored meanwhile, by whom ever, and how many were not.
         """
-        stored = 0
+        last, waiting, parked = await asyncio.to_thread(self._look)
         async with self._writing:
-            last = await asyncio.to_thread(self._journal.last_seq)
             await asyncio.to_thread(self._journal.hasten)
         while await asyncio.to_thread(self._journal.unsettled, last):
-            done = await self.step()
-            if done is None:
+            if await self.step() is None:
                 break
-            stored += done[0]
-        return stored, await asyncio.to_thread(self._journal.unsettled, last)
+        left = await asyncio.to_thread(self._journal.unsettled, last)
+        parked = await asyncio.to_thread(self._count_parked) - parked
+        return max(0, waiting - left - parked), left + parked
+
+    def _look(self) -> tuple[int, int, int]:
+        """The journal's last number, how many entries up to it wait, and how many are parked."""
+        last = self._journal.last_seq()
+        return last, self._journal.unsettled(last), self._count_parked()
+
+    def _count_parked(self) -> int:
+        return self._journal.counts().failed
 
     async def step(self) -> tuple[int, int] | None:
         """One batch: how many entries were stored and how many not, or None when nothing is due."""
