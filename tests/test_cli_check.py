@@ -87,7 +87,7 @@ def test_an_embedder_that_fails_is_told_without_its_key(tmp_path: Path) -> None:
         }
         code, findings, printed = run_check(tmp_path / "data", **environ)
     assert (code, findings["embedder"]["state"]) == (1, "failed")
-    assert "Incorrect API key provided: **********" in findings["embedder"]["found"]
+    assert findings["embedder"]["found"] == "openai:m: AuthenticationError, status 401"
     assert "embedding.api_key" in findings["embedder"]["advice"]
     assert KEY not in printed
 
