@@ -24,7 +24,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.bench.payloads import completion, events, split_words
+from proxy.mock.payloads import completion, events, split_words
 
 REPOSITORY: Final = Path(__file__).parents[1]
 WAIT_S: Final = 30.0

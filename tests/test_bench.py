@@ -127,7 +127,7 @@ def test_a_child_that_ends_early_says_why() -> None:
 
 def test_a_child_listens_and_is_stopped() -> None:
     """The upstream's process is measured while it lives, and is gone afterwards."""
-    with Child("proxy.bench.upstream") as child:
+    with Child("proxy.mock.upstream") as child:
         assert child.url().startswith("http://127.0.0.1:")
         assert (read_cpu_seconds(child.pid) or 1) > 0
     assert read_cpu_seconds(child.pid) is None

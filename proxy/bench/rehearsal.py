@@ -10,8 +10,8 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 from proxy.bench.servers import USER_HEADER, Conditions
-from proxy.bench.upstream import ChatBody, UpstreamThread
 from proxy.errors import MemoryProxyError
+from proxy.mock.upstream import ChatBody, UpstreamThread
 
 USER: Final = "ada"
 STATEMENTS: Final = (

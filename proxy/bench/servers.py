@@ -19,7 +19,7 @@ POLL_S: Final = 0.01  # how exactly the times of coming up are known
 
 def start_upstream() -> Child:
     """The mock upstream on a free port."""
-    return Child("proxy.bench.upstream")
+    return Child("proxy.mock.upstream")
 
 
 class Conditions(msgspec.Struct, frozen=True):

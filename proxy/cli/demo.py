@@ -41,7 +41,7 @@ def _perform(config: Path | None, data_dir: Path, *, stay: bool) -> bool:
     """The whole show; whether memory worked."""
     from proxy.bench.rehearsal import Stage
     from proxy.bench.servers import USER_HEADER, Conditions, start_proxy, wait_ready
-    from proxy.bench.upstream import UpstreamThread
+    from proxy.mock.upstream import UpstreamThread
 
     console = Console(highlight=False)
     conditions = Conditions.read(config)

@@ -9,9 +9,10 @@ from typing import TypeVar
 import structlog
 
 from proxy.errors import JournalError
-from proxy.journal import recovery, salvage
 from proxy.journal.entries import VERSION
 from proxy.journal.files import FileLock, Identity, JournalFiles
+from proxy.journal.recovery import rebuild
+from proxy.journal.salvage import commits
 
 T = TypeVar("T")
 
@@ -152,13 +153,13 @@ class Database:
 
         One of them is what a process leaves that was killed in the middle of a write: not damage, never confirmed.
         """
-        generation, ends = salvage.commits(self.files.wal)
+        generation, ends = commits(self.files.wal)
         busy, known, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if busy:  # another handle is at it: the log is open, and was looked at by who opened it
             return
         beyond = sum(end > known for end in ends)
         # The log may have been begun anew in between.
-        if beyond > 1 and salvage.commits(self.files.wal)[0] == generation:
+        if beyond > 1 and commits(self.files.wal)[0] == generation:
             raise _DamagedError(f"the log breaks off {beyond} commits before its end")
 
     def _renew(self) -> None:
@@ -170,13 +171,13 @@ class Database:
             if self.files.ready.exists():
                 self.files.swap()
             else:
-                recovery.rebuild(self.files, "no database")
+                rebuild(self.files, "no database")
 
     def _replace(self, reason: str) -> None:
         """Rebuilds a damaged database, unless another process has done so already."""
         with self._lock.hold(exclusive=True, wait_s=_EXCLUSIVE_WAIT_S):
             if self.files.identity() == self._identity:
-                recovery.rebuild(self.files, reason)
+                rebuild(self.files, reason)
             # Closed after the swap: SQLite then leaves the damaged file's log as it is.
             self._forget()
 

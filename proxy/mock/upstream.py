@@ -22,8 +22,8 @@ import msgspec
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from proxy.bench.assistant import compose_reply
-from proxy.bench.payloads import (
+from proxy.mock.assistant import compose_reply
+from proxy.mock.payloads import (
     MODEL,
     completion,
     embeddings,

@@ -8,8 +8,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from proxy.bench.assistant import ACKNOWLEDGED, UNKNOWN, compose_reply
-from proxy.bench.upstream import UpstreamThread
+from proxy.mock.assistant import ACKNOWLEDGED, UNKNOWN, compose_reply
+from proxy.mock.upstream import UpstreamThread
 from proxy.models import Message
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello."}]
