@@ -17,14 +17,18 @@ NICENESS = 10
 
 
 def _step_back() -> None:
-    """Lets the edge go first when both want the same core.
+    """Lets the edge go first when both want the same core, and leaves it one half of the cores.
 
     Measured on two cores, memories stored through chats: a chat's added latency at p99 is 2.0 to 2.8 times that of an
-    idle machine with niceness alone, 0.9 to 1.5 times when Linux also knows that this process need not be prompt.
+    idle machine with niceness alone; 1.2 to 1.8 times when Linux also knows that this process need not be prompt; 1.0
+    to 1.5 times on half of the cores, where it stores even faster, because Chroma's threads then fight less for
+    Python's lock.
     """
     os.nice(NICENESS)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[len(cores) // 2 :])
 
 
 def _read_settings() -> Settings:
