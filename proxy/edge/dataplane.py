@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -13,8 +12,6 @@ from proxy.edge.relay import Relay
 from proxy.errors import ApiError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
 from proxy.tasks import Tasks
-
-log = structlog.get_logger(__name__)
 
 CHAT = b"/v1/chat/completions"
 

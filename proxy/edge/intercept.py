@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-import structlog
 from starlette.types import Scope as AsgiScope
 from starlette.types import Send
 
@@ -25,8 +24,6 @@ from proxy.models import Mode, Scope, Status
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.service import RecallService, Recollection
-
-log = structlog.get_logger(__name__)
 
 Ability = Literal["recall", "inject", "store"]
 

@@ -99,8 +99,9 @@ class Supervisor:
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._client.connect()
-                    self.status = await self._client.call(wire.Status())
-                if self.status.pid == process.pid:
+                    status: wire.KeeperStatus = await self._client.call(wire.Status())
+                if status.pid == process.pid:
+                    self.status = status
                     return True
                 # A predecessor that is just ending; ours waits for its lock.
                 await self._client.aclose()
