@@ -9,6 +9,7 @@ from typing import Final
 import httpx2
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
@@ -151,5 +152,10 @@ def _open_embedder(settings: Settings) -> Embedder:
         return NoEmbedder()
 
 
-async def _not_found(request: Request, _: Exception) -> Response:
-    return render_error(ApiError(404, "not_found", f"There is no {request.method} {request.url.path} here."))
+async def _not_found(request: Request, exc: Exception) -> Response:
+    message = f"There is no {request.method} {request.url.path} here."
+    if not (isinstance(exc, HTTPException) and exc.status_code == 405):
+        return render_error(ApiError(404, "not_found", message))
+    response = render_error(ApiError(405, "method_not_allowed", message))
+    response.headers.update(exc.headers or {})  # Allow
+    return response

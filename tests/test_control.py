@@ -263,7 +263,8 @@ async def test_a_flush_counts(proxy: Proxy, user: str) -> None:
 async def test_other_methods_are_not_found(proxy: Proxy, method: str) -> None:
     """A route that does not exist is told in OpenAI's shape."""
     answer = await proxy.control(method, "/memory/users")
-    assert (answer.status, answer.code) == (404, "memory_proxy_not_found")
+    assert (answer.status, answer.code) == (405, "memory_proxy_method_not_allowed")
+    assert answer.header("allow")
 
 
 ROUTES = [

@@ -20,6 +20,7 @@ from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
 from proxy.models import Exchange, Memory, Message, Record, Scope
 from proxy.remember.segment import make_turn
+from proxy.stores.base import KnownUser
 from proxy.stores.chroma import EmbeddedChroma
 from proxy.tasks import Tasks
 from proxy.workingset import WorkingSet
@@ -137,6 +138,21 @@ async def test_users_are_listed_by_their_latest_activity(vault: Vault) -> None:
             break
     assert [(row.user_id, row.memories) for row in rows] == [("user 4", 2), ("user 3", 1), ("user 1", 1), ("user 0", 1)]
     assert rows[0].last_activity == "2026-01-06T00:00:00Z"
+
+
+async def test_users_are_read_from_the_store_once(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those who ask at the same time one reads: a later, older reading would make new users unknown again."""
+    readings: list[None] = []
+    read = EmbeddedChroma.users
+
+    def count(store: EmbeddedChroma) -> list[KnownUser]:
+        readings.append(None)
+        return read(store)
+
+    monkeypatch.setattr(EmbeddedChroma, "users", count)
+    await asyncio.gather(vault.users(10, None), vault.take_in([talk("ada", "hello")]), vault.users(10, None))
+    assert len(readings) == 1
+    assert [user.user_id for user in (await vault.users(10, None)).users] == ["ada"]
 
 
 async def test_users_are_known_after_reopening(settings: Settings) -> None:

@@ -43,6 +43,7 @@ class Vault:
         self.journal = journal
         self.writing = asyncio.Lock()
         self.on_change: OnChange = lambda _: None
+        self._reading = asyncio.Lock()
         self._store = store
         self._users: dict[str, KnownUser] | None = None
 
@@ -80,11 +81,13 @@ class Vault:
             known.update((user.scope.key, user) for user in news)
 
     async def _known_users(self) -> dict[str, KnownUser]:
-        # Read once: this process is the only writer, so that what it has read stays true.
-        if self._users is None:
-            users = await asyncio.to_thread(self._store.users)
-            self._users = {user.scope.key: user for user in users}
-        return self._users
+        # Read once, and by one caller: this process is the only writer, so that what it has read stays true, and a
+        # second reading that began before a write must not take the place of the first.
+        async with self._reading:
+            if self._users is None:
+                users = await asyncio.to_thread(self._store.users)
+                self._users = {user.scope.key: user for user in users}
+            return self._users
 
     async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
         """Users, latest activity first."""
