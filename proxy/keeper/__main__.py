@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+from contextlib import suppress
 
 import structlog
 
@@ -24,11 +25,12 @@ def _step_back() -> None:
     to 1.5 times on half of the cores, where it stores even faster, because Chroma's threads then fight less for
     Python's lock.
     """
-    os.nice(NICENESS)
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[len(cores) // 2 :])
+    with suppress(OSError):  # some sandboxes forbid it, and nothing depends on it
+        os.nice(NICENESS)
+        if sys.platform == "linux":
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, cores[len(cores) // 2 :])
 
 
 def _read_settings() -> Settings:
