@@ -116,8 +116,10 @@ async def test_staying() -> None:
     """The watch ends with the context."""
     tasks = Tasks()
     with Inbox(Client(b"a").receive, tasks) as inbox:
-        await inbox.body(10)
+        assert await inbox.body(10) == b"a"
+        watches = {task.get_name(): task for task in asyncio.all_tasks()}
     await tasks.drain()
+    assert watches["client-watch"].cancelled()
 
 
 async def test_other_failures_pass() -> None:

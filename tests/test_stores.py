@@ -13,6 +13,7 @@ from proxy.errors import StoreError
 from proxy.models import Memory, Record, Scope
 from proxy.remember.lines import parse
 from proxy.stores.base import STORES, KnownUser, Store, open_store
+from proxy.stores.chroma import EmbeddedChroma
 from proxy.text import ANALYSIS, pack_terms
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -164,3 +165,23 @@ def test_a_place_that_cannot_be_used_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "chroma").write_text("no folder")
     with pytest.raises(StoreError, match="chroma"):
         open_store("embedded", tmp_path)
+
+
+def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path) -> None:
+    """One thread may read while another writes the first record of a shard, which makes a collection."""
+
+    class Interrupted(str):
+        """A name at which another thread gets its turn."""
+
+        __slots__ = ()
+
+        def startswith(self, *_: object) -> bool:
+            chroma._collection("memories.another")
+            return False
+
+    chroma = EmbeddedChroma(tmp_path)
+    with closing(chroma):
+        chroma.put({ADA: [record("a")]})
+        chroma._collections[Interrupted("memories.elsewhere")] = None
+        assert texts(chroma, ADA) == {"a": "text of a"}
+        assert "memories.another" in chroma._collections

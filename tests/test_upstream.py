@@ -139,6 +139,7 @@ async def test_a_response_that_is_not_read_is_closed(transport: AiohttpTransport
     gate.release(b"x")
     response = await transport.handle_async_request(httpx2.Request("GET", upstream.url))
     await response.aclose()
+    assert response.is_closed
     await gate.hung_up()
 
 

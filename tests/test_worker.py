@@ -168,6 +168,7 @@ async def test_the_running_worker_finds_what_nobody_told_of(bench: Bench, monkey
     try:
         await bench.say("left behind")
         await bench.shelf.news.wait()
+        assert bench.shelf.stored == ["left behind"]
     finally:
         await tasks.cancel()
 

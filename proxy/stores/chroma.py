@@ -78,7 +78,9 @@ class EmbeddedChroma:
     def _holding(self, scope: Scope) -> list[Any]:
         """Every collection that may hold records of the user."""
         ending = f".{self._shard(scope):02d}"
-        return [c for name, c in self._collections.items() if name.startswith(MEMORIES) and name.endswith(ending)]
+        # A copy: another thread may write the first record of another shard meanwhile.
+        known = tuple(self._collections.items())
+        return [c for name, c in known if name.startswith(MEMORIES) and name.endswith(ending)]
 
     @_translated()
     def put(self, records: Mapping[Scope, Sequence[Record]]) -> None:
