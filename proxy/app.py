@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import httpx2
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,7 +20,6 @@ from proxy.edge.dataplane import DataPlane
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
-from proxy.edge.upstream import AiohttpTransport
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
@@ -34,6 +32,7 @@ from proxy.observe.metrics import Metrics
 from proxy.recall.service import RecallService
 from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
+from proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
 
@@ -46,17 +45,12 @@ DRAIN_S: Final = 10.0
 class App:
     """memory-proxy as an ASGI app.
 
-    *transport* stands in for the upstream and *embedder* for the configured one; production passes neither. The app
-    is complete only within its lifespan, which also starts and ends the keeper.
+    *embedder* stands in for the configured one; production passes none. The app is complete only within its lifespan,
+    which also starts and ends the keeper.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        embedder: Embedder | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
+        """Raises ConfigError where the way to the upstream is badly configured."""
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks()
@@ -72,8 +66,8 @@ class App:
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
         self.recall = RecallService(self.keeper, self._embedder, self._tokens.count, fail_open, self.tasks)
-        self._transport = transport or AiohttpTransport(settings.upstream)
-        relay = Relay(self._transport, settings, self.metrics)
+        self.upstream = Upstream(settings.upstream)
+        relay = Relay(self.upstream, settings, self.metrics)
         interceptor = Interceptor(relay, self.recall, self.journal, fail_open, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
@@ -111,7 +105,7 @@ class App:
             await self._drain_journal()
             supervision.cancel()
             await self.tasks.cancel()
-            await self._transport.aclose()
+            await self.upstream.aclose()
             await self._embedder.aclose()
 
     async def _drain_journal(self) -> None:

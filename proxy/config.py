@@ -10,16 +10,30 @@ from urllib.parse import urlsplit
 
 import platformdirs
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from proxy.address import UNIX, Address
 from proxy.errors import ConfigError
 from proxy.models import Mode
 
 ENV_PREFIX = "MEMORY_PROXY_"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+POINTS_AT_ITSELF = "is the proxy's own address; it should be the API's"
+USERINFO = re.compile(r"//[^/@]*@")
 
 
 def _http_url(value: str) -> str:
@@ -38,8 +52,21 @@ def _header_name(value: str) -> str:
     return value
 
 
+def _upstream_url(value: str) -> str:
+    Address.parse(value)
+    return value if value.startswith(UNIX) else value.rstrip("/")
+
+
 Url = Annotated[str, AfterValidator(_http_url)]
+UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+File = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Section(BaseModel):
@@ -53,15 +80,30 @@ class Server(Section):
     port: int = Field(8787, ge=0, le=65535)
     max_body_mb: float = Field(64, gt=0, le=4096)
     keep_alive_s: int = Field(75, ge=1)
+    heartbeat_s: float | None = Field(None, gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
 
 
 class Upstream(Section):
-    base_url: Url = "https://api.openai.com/v1"
+    base_url: UpstreamUrl = "https://api.openai.com/v1"
     api_key: SecretStr | None = None
+    ca_file: File | None = None
+    client_cert_file: File | None = None
+    client_key_file: File | None = None
     connect_timeout_s: float = Field(5, gt=0)
     read_timeout_s: float = Field(600, gt=0)
     max_connections: int = Field(1000, ge=1)
+
+    @property
+    def address(self) -> Address:
+        return Address.parse(self.base_url)
+
+    @field_validator("client_key_file")
+    @classmethod
+    def _check_key_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("client_cert_file") is None:
+            raise ValueError("is of no use without upstream.client_cert_file")
+        return value
 
 
 class Identity(Section):
@@ -89,7 +131,7 @@ def _openai_key() -> SecretStr | None:
 class Embedding(Section):
     provider: Literal["local", "openai", "none"] = "local"
     model: str | None = None
-    base_url: Url | None = None
+    base_url: UpstreamUrl | None = None
     api_key: SecretStr | None = Field(default_factory=_openai_key)
 
 
@@ -99,10 +141,6 @@ class Store(Section):
 
 class Admin(Section):
     token: SecretStr | None = None
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
 
 
 def _default_data_dir() -> Path:
@@ -121,7 +159,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=_default_data_dir)
+    data_dir: File = Field(default_factory=_default_data_dir)
     server: Server = Server()
     upstream: Upstream = Upstream()
     identity: Identity = Identity()
@@ -130,6 +168,11 @@ class Settings(BaseSettings):
     embedding: Embedding = Field(default_factory=Embedding)
     store: Store = Store()
     admin: Admin = Admin()
+
+    @property
+    def points_at_itself(self) -> bool:
+        """Whether the proxy would be its own upstream. May ask the resolver."""
+        return self.upstream.address.is_own(self.server.host, self.server.port)
 
     @model_validator(mode="after")
     def _check_embedding(self) -> Self:
@@ -235,7 +278,7 @@ def _explain(error: ErrorDetails, given: Mapping[str, Any]) -> str:
         return f"{key}: unknown key{_suggest(path[-1], _fields_at(path[:-1]))}"
     if _is_secret(path):
         return f"{key}: {message}"
-    return f"{key}: {_value_at(path, given)!r}: {message}"
+    return f"{key}: {USERINFO.sub('//**********@', repr(_value_at(path, given)))}: {message}"
 
 
 def _value_at(path: list[str], given: Mapping[str, Any]) -> Any:

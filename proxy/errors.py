@@ -7,10 +7,11 @@ MemoryProxyError
 ├── EmbedderError      no vector for now; recall goes on with words alone, storing is tried again
 ├── JournalError       an exchange could not be made durable
 ├── KeeperError        the keeper process is away or answered with a failure
+├── UpstreamError      the upstream cannot be reached, or failed before its answer was complete
 └── LockedError        another process holds this data directory
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -43,6 +44,22 @@ class LockedError(MemoryProxyError):
     """Another process has this data directory open."""
 
 
+Failure = Literal["refused", "dns", "tls", "proxy", "reset", "protocol", "connect_timeout", "read_timeout"]
+
+
+class UpstreamError(MemoryProxyError):
+    """The upstream cannot be reached, or failed before its answer was complete. *kind* is one word for metrics.
+
+    *unanswered*: a connection that had served before was dropped without a byte of answer, which happens when the
+    upstream closes an idle connection at the very moment it is used; asking once more is safe.
+    """
+
+    def __init__(self, kind: Failure, reason: str, *, unanswered: bool = False) -> None:
+        super().__init__(reason)
+        self.kind: Final = kind
+        self.unanswered = unanswered
+
+
 class UpstreamTruncatedError(MemoryProxyError):
     """The upstream died after its answer began. Raised out of the ASGI app, because a server that sees a handler
     fail closes the connection without a proper end, and the client must see exactly that truncation.
@@ -52,11 +69,19 @@ class UpstreamTruncatedError(MemoryProxyError):
 class ApiError(MemoryProxyError):
     """An error that the proxy itself answers with.
 
-    *code* is the last part of the public code: ``bad_user_id`` is sent as ``memory_proxy_bad_user_id``.
+    *code* is the last part of the public code: ``bad_user_id`` is sent as ``memory_proxy_bad_user_id``. *retry_after*
+    (seconds) and *should_retry* tell clients what to do; OpenAI's own heed both.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -64,6 +89,7 @@ class ApiError(MemoryProxyError):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.should_retry = should_retry
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -71,6 +97,8 @@ class ApiError(MemoryProxyError):
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self.body())).encode())]
         if self.retry_after is not None:
             headers.append((b"retry-after", str(self.retry_after).encode()))
+        if self.should_retry is not None:
+            headers.append((b"x-should-retry", b"true" if self.should_retry else b"false"))
         return headers
 
     def body(self) -> bytes:

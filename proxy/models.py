@@ -47,7 +47,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one finished request adds to a conversation: the user's new messages and the assistant's reply.
 
     *first_index* is the position of ``messages[0]`` among the conversation's user and assistant texts; system,
-    developer and tool messages do not count, so that a position does not move when a client adds one.
+    developer and tool messages do not count, so that a position does not move when a client adds one. *truncated*: of
+    the reply, the last of *messages*, only the beginning could be kept.
     """
 
     user_id: str
@@ -56,6 +57,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     messages: list[Message]
     at: datetime
     tenant: str = ""
+    truncated: bool = False
 
     @property
     def scope(self) -> Scope:

@@ -27,8 +27,9 @@ FLOORS: list[set[str]] = [
     {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
     {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores"},
     {"proxy.dialects", "proxy.embedders", "proxy.identity", "proxy.observe"},
+    {"proxy.upstream"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens"},
-    {"proxy.models", "proxy.errors"},
+    {"proxy.models", "proxy.errors", "proxy.address"},
     {"proxy", "proxy.keeper"},  # nothing but a version and a docstring
 ]
 EDGE_ONLY = ("proxy.edge", "proxy.recall", "proxy.app", "proxy.serving", "proxy.workingset")

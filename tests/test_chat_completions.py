@@ -1,17 +1,12 @@
 """The request side of chat completions: what is read from a body, and that injecting changes nothing else."""
 
 import json
-from functools import partial
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from proxy.dialects.chat_completions import ChatRequest
 from proxy.models import Message
 
-BLOCK = 'Known about the user:\n- likes "tea" \\ é 😀\n'
 TEA = {"role": "user", "content": "Tea, please."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "18 °C"}
@@ -60,6 +55,11 @@ def said(*messages: object) -> list[tuple[str, str]]:
         b'{"messages":[{"role":"user","content":[{"type":"text","text":"\xff"}]}]}',
         b'{"messages":[{"role":"user","content":"hi","name":"\xff"}]}',
         b'{"messages":[],"user":"\xff"}',
+        b'{"messages":[],"x":"\xff"}',
+        b'{"messages":[{"role":"tool","content":"\xff"}]}',
+        b'{"messages":[{"role":"system","content":"\xff"}]}',
+        b'{"messages":null,"messages":[]}',
+        b'{"messages":[{"role":1,"role":"user"}]}',
         b'{"messages":' + b"[" * 200_000,
         b'{"messages":[],"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
     ],
@@ -75,9 +75,6 @@ def test_unreadable_bodies_are_refused(body: bytes) -> None:
     [
         b'{"messages":[],"x":' + b"9" * 400 + b"}",
         b'{"messages":[],"x":1e999,"stream":"yes","tools":7}',
-        b'{"messages":[],"x":"\xff"}',
-        b'{"messages":[{"role":"tool","content":"\xff"}]}',
-        b'{"messages":[{"role":"system","content":"\xff"}]}',
         b'{"messages":[{"role":"user","content":5,"name":{},"tool_calls":"?"}]}',
         b'{"messages":[{"role":"user","content":[1,{"type":"text","text":"hi"}]}]}',
         b'\n\t{ "messages" : [ ] } \r\n',
@@ -86,7 +83,7 @@ def test_unreadable_bodies_are_refused(body: bytes) -> None:
     ids=lambda body: repr(body[:50]),
 )
 def test_oddities_elsewhere_do_not_matter(body: bytes) -> None:
-    """Wrong types and bytes in fields that are not read neither refuse a body nor make it a dialogue."""
+    """Wrong types and odd numbers neither refuse a body nor make it a dialogue."""
     request = parse(body)
     assert request.dialogue == request.new == []
 
@@ -173,7 +170,7 @@ def test_half_emojis_in_any_spelling(written: bytes, expected: str) -> None:
     """Only true escapes of halves are replaced, and only in what is read."""
     body = b'{"messages":[{"role":"user","content":"' + written + b'"}]}'
     assert [m.text for m in parse(body).dialogue] == [expected]
-    assert take_out(body, parse(body).inject("B")) == body
+    assert parse(body).inject("B") == body.replace(b"[", b'[{"role":"system","content":"B"},', 1)
 
 
 def test_speakers_have_names() -> None:
@@ -251,150 +248,11 @@ def test_the_last_of_duplicate_fields_counts() -> None:
     assert first.endswith(b',"messages":[')
 
 
-# Whole bodies, as clients might write them, against the standard library as oracle.
-
-
-class Number(str):
-    """Digits to be written as they are."""
-
-    __slots__ = ()
-
-
-class Pairs(list[tuple[str, Any]]):
-    """An object, with duplicate keys if need be."""
-
-
-texts = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(
-    ["", " ", "\\", '"', "\\ud83d", "\ud83d", "😀"]
-)
-numbers = st.sampled_from(["0", "-0", "1.0", "1E+5", "-1.50e-3", "9" * 400, "18446744073709551616"]).map(Number)
-scalars = st.none() | st.booleans() | numbers | texts
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(texts, inner), max_size=3).map(Pairs),
-    max_leaves=8,
-)
-parts = st.lists(
-    st.tuples(st.just(("type", "text")), st.tuples(st.just("text"), texts)).map(Pairs)
-    | st.tuples(st.just(("type", "image_url")), st.tuples(st.just("image_url"), values)).map(Pairs),
-    max_size=3,
-)
-roles = st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])
-known = (
-    st.tuples(st.just("content"), st.none() | texts | parts | numbers)
-    | st.tuples(st.just("tool_calls"), st.none() | st.lists(values, max_size=1))
-    | st.tuples(st.just("function_call"), st.none() | st.just(Pairs([("name", "f")])))
-)
-extra = st.tuples(texts.map("x_".__add__), values)
-messages = st.tuples(
-    st.lists(known | extra, max_size=2),
-    roles,
-    st.lists(st.tuples(st.just("content"), texts | parts) | extra, max_size=2),
-).map(lambda fields: Pairs([*fields[0], ("role", fields[1]), *fields[2]]))
-bodies = st.tuples(
-    st.lists(extra | st.tuples(st.just("messages"), st.lists(messages, max_size=2)), max_size=2),
-    st.lists(messages, max_size=5),
-    st.lists(extra | st.tuples(st.just("user"), texts), max_size=2),
-).map(lambda fields: Pairs([*fields[0], ("messages", fields[1]), *fields[2]]))
-blanks = st.sampled_from(["", "", " ", "\n  ", "\r\n\t"])
-
-
-def write(value: Any, *, blank: str, ascii_only: bool) -> str:
-    """*value* as JSON, with *blank* wherever white space is allowed."""
-    inside = partial(write, blank=blank, ascii_only=ascii_only)
-    match value:
-        case Number():
-            return str(value)
-        case Pairs():
-            fields = (f"{blank}{inside(key)}{blank}:{blank}{inside(inner)}" for key, inner in value)
-            return f"{{{f'{blank},'.join(fields)}{blank}}}"
-        case list():
-            return f"[{f'{blank},'.join(blank + inside(inner) for inner in value)}{blank}]"
-        case _:
-            return json.dumps(value, ensure_ascii=ascii_only)
-
-
-def encode(tree: Pairs, blank: str, ascii_only: bool) -> bytes:
-    try:
-        return write(tree, blank=blank, ascii_only=ascii_only).encode()
-    except UnicodeEncodeError:  # lone surrogates exist as escapes only
-        return write(tree, blank=blank, ascii_only=True).encode()
-
-
-written = st.builds(encode, bodies, blanks, st.booleans())
-
-
-def load(body: bytes) -> Any:
-    """Numbers as they are written, so that they compare digit by digit."""
-    return json.loads(body, parse_int=Number, parse_float=Number)
-
-
-def inject_by_hand(body: Any, block: str) -> None:
-    for message in body["messages"]:
-        if message["role"] in ("system", "developer"):
-            content = message.get("content")
-            if isinstance(content, list):
-                content.append({"type": "text", "text": block})
-                return
-            if isinstance(content, str) and not isinstance(content, Number):
-                message["content"] = f"{content}\n\n{block}" if content else block
-                return
-    body["messages"].insert(0, {"role": "system", "content": block})
-
-
-def read_by_hand(message: Any) -> str:
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "\n".join(p["text"] for p in content if p["type"] == "text" and p["text"])
-    if message["role"] == "assistant" and (message.get("tool_calls") or message.get("function_call")):
-        return ""
-    if message["role"] not in ("user", "assistant") or isinstance(content, Number):
-        return ""
-    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in content or "")
-
-
-def take_out(body: bytes, injected: bytes) -> bytes:
-    """*injected* without as many bytes as it is longer, at the place where the two begin to differ."""
-    place = next((i for i, (ours, theirs) in enumerate(zip(injected, body, strict=False)) if ours != theirs), len(body))
-    return injected[:place] + injected[place + len(injected) - len(body) :]
-
-
-@settings(deadline=None, derandomize=True, max_examples=400)
-@given(written)
-def test_inject_changes_one_message_only(body: bytes) -> None:
-    """For any body the result is the body with one insertion, which JSON parsers see in one message alone."""
-    injected = parse(body).inject(BLOCK)
-    expected = load(body)
-    inject_by_hand(expected, BLOCK)
-    assert load(injected) == expected
-    assert take_out(body, injected) == body
-
-
-@settings(deadline=None, derandomize=True, max_examples=400)
-@given(written)
-def test_dialogue_is_what_json_says(body: bytes) -> None:
-    """For any body the dialogue has the texts that a JSON parser finds."""
-    found = [(m["role"], text) for m in load(body)["messages"] if (text := read_by_hand(m)).strip()]
-    assert [(m.role, m.text) for m in parse(body).dialogue] == found
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    body = bytearray(draw(written))
-    for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, len(body)))
-        body[place : place + draw(st.integers(0, 3))] = draw(
-            st.binary(max_size=3) | st.sampled_from([b"\\", b'"', b"\\ud8"])
-        )
-    return bytes(body)
-
-
-@settings(deadline=None, derandomize=True, max_examples=600)
-@given(st.binary(max_size=64) | damaged())
-def test_any_bytes_are_survived(body: bytes) -> None:
-    """Whatever the bytes, nothing raises, and what is injected can be taken out again."""
-    request = ChatRequest.parse(body)
-    if request is not None:
-        assert len(request.new) <= len(request.dialogue)
-        assert request.is_tool_step in (True, False)
-        assert take_out(body, request.inject(BLOCK)) == body
+@pytest.mark.parametrize("odd", [7, {"text": "no"}, [7], [{"type": "text", "text": 7}], [{"type": 7}], True])
+def test_an_odd_message_costs_the_others_nothing(odd: object) -> None:
+    """A content of a type that is none has no text; a name of one is no name; what stands around them is read."""
+    messages: list[dict[str, object]] = [{"role": "user", "content": odd}, {**TEA, "name": odd}]
+    system = {"role": "system", "content": "Be kind."}
+    request = parse(body_of(*messages, system, user="ada"))
+    assert (request.dialogue, request.body_user) == ([Message("user", "Tea, please.")], "ada")
+    assert json.loads(request.inject("B"))["messages"] == [*messages, {**system, "content": "Be kind.\n\nB"}]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.dialects.folding import Reply
+from proxy.dialects.answer import TEXT_LIMIT, Reply
 from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.errors import ApiError
 from proxy.models import Message, Scope
@@ -52,6 +52,15 @@ def test_what_an_exchange_holds() -> None:
     assert (exchange.user_id, exchange.conversation_id, exchange.first_index) == ("ada", "named", 2)
     assert exchange.messages == [Message("user", "Who?"), Message("assistant", "Me.")]
     assert exchange.at.utcoffset() is not None
+    assert exchange.truncated is False
+
+
+def test_a_cut_reply_is_marked_and_keeps_its_conversation() -> None:
+    """Later requests bring the whole of it along, of which as much counts as was kept."""
+    whole = "x" * (TEXT_LIMIT + 5)
+    exchange = Conversation(ADA, say("Hi"), 0).exchange(Reply(whole[:TEXT_LIMIT], "stop", truncated=True))
+    assert exchange.truncated is True
+    assert identify(say("Hi", whole, "Who?"), "Me.") == exchange.conversation_id
 
 
 @pytest.mark.parametrize(("sent", "found"), [(None, None), (b"", None), (b"c", "c"), ("é 七".encode(), "é 七")])

@@ -4,10 +4,13 @@ import gzip
 import random
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import brotli
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.dialects.decoding import OUTPUT_LIMIT, ContentDecoder, UndecodableError
 
@@ -95,15 +98,35 @@ def test_corrupt_content_is_an_error(encoding: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", SINGLE)
-def test_bombs_are_refused(encoding: bytes) -> None:
-    """A chunk that decodes to absurdly much is an error."""
-    bomb = SINGLE[encoding](bytes(4 * OUTPUT_LIMIT))
-    with pytest.raises(UndecodableError):
-        ContentDecoder(encoding).decode(bomb)
+def test_bombs_are_cut(encoding: bytes) -> None:
+    """Of a chunk that decodes to absurdly much there is the beginning, and nothing is decoded after it."""
+    packed = SINGLE[encoding](b"data: " + bytes(4 * OUTPUT_LIMIT))
+    decoder = ContentDecoder(encoding)
+    decoded = decoder.decode(packed)
+    assert (decoder.cut, len(decoded), decoded[:7]) == (True, OUTPUT_LIMIT, b"data: \0")
+    assert decoder.decode(packed) == b""
 
 
 def test_many_small_bombs_are_one() -> None:
     """Gzip members count together against the limit."""
     member = gzip.compress(bytes(OUTPUT_LIMIT // 4))
-    with pytest.raises(UndecodableError):
-        ContentDecoder(b"gzip").decode(member * 5)
+    decoder = ContentDecoder(b"gzip")
+    assert (len(decoder.decode(member * 5)), decoder.cut) == (OUTPUT_LIMIT, True)
+
+
+def test_a_bomb_within_another_coding_is_cut() -> None:
+    """Every coding of a list has the limit."""
+    decoder = ContentDecoder(b"gzip, br")
+    assert len(decoder.decode(brotli.compress(gzip.compress(bytes(4 * OUTPUT_LIMIT))))) == OUTPUT_LIMIT
+    assert decoder.cut
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.sampled_from(sorted(ENCODINGS)), st.binary(max_size=200), st.integers(0, 300), st.binary(max_size=9))
+def test_any_bytes_are_decoded_or_refused(encoding: bytes, data: bytes, place: int, damage: bytes) -> None:
+    """Damaged content decodes to something or is UndecodableError; nothing else is raised."""
+    packed = ENCODINGS[encoding](data)
+    decoder = ContentDecoder(encoding)
+    with suppress(UndecodableError):
+        for piece in (packed[:place], damage, packed[place:]):
+            decoder.decode(piece)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import Launch
 from tests.doubles import HeldEmbedder
-from tests.harness import Driver, Gate, Proxy, Upstream, Visit, respond
-from tests.harness.payloads import ask, event, events, failure
+from tests.harness import Driver, Gate, Proxy, Upstream, Visit
+from tests.harness.payloads import ask, event, events
 from tests.harness.proxy import CHAT
 from tests.harness.upstream import within
 
@@ -148,27 +148,3 @@ async def test_a_client_that_stays_gets_everything(proxy: Proxy, upstream: Upstr
     assert b"".join(message["body"] for message in driver.sent[1:]) == b"".join(events("Once"))
     assert driver.sent[-1]["more_body"] is False
     assert await proxy.texts(user) == ["Tell me a story, please.", "Once"]
-
-
-async def test_connections_do_not_leak(launch: Launch, upstream: Upstream, user: str) -> None:
-    """With room for one upstream connection, clients that leave, errors and broken answers all give it back."""
-    proxy = await launch(ready=False, upstream={"max_connections": 1})
-    for begun in (False, True) * 3:
-        gate = Gate()
-        upstream.script(gate)
-        driver = Driver(proxy.app, CHAT, headers={"X-User-Id": user})
-        driver.say(STORY)
-        await (leave_midstream if begun else leave_before_headers)(driver, gate)
-        await driver.served()
-    for status in (400, 429, 500):
-        upstream.script(respond(failure("No."), status=status))
-        assert (await proxy.chat(user, STORY)).status == status
-    cut = Gate()
-    upstream.script(cut)
-    cut.start()
-    cut.cut()
-    async with await proxy.open("POST", CHAT, body=STORY) as wire:
-        await wire.head()
-        await wire.closed()
-    assert (await proxy.chat(user, STORY)).status == 200
-    await assert_clean(proxy)

@@ -11,6 +11,7 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from proxy import config
+from proxy.config import Upstream
 from proxy.embedders import open_embedder
 from proxy.embedders.openai import BATCH, MAX_CHARACTERS, OpenAIEmbedder
 from proxy.errors import EmbedderError
@@ -63,7 +64,7 @@ def endpoint(served: Endpoint) -> Endpoint:
 
 @pytest_asyncio.fixture
 async def embedder(endpoint: Endpoint) -> AsyncIterator[OpenAIEmbedder]:
-    async with aclosing(OpenAIEmbedder(model="m", base_url=endpoint.url, api_key=KEY)) as made:
+    async with aclosing(OpenAIEmbedder(model="m", upstream=Upstream(base_url=endpoint.url), api_key=KEY)) as made:
         yield made
 
 
@@ -149,7 +150,9 @@ async def test_refusals_are_embedder_errors_without_what_was_said(
 
 async def test_nobody_there_is_an_embedder_error() -> None:
     """An address where nobody listens is told of by its kind of failure."""
-    async with aclosing(OpenAIEmbedder(model="m", base_url="http://127.0.0.1:1/v1", api_key=KEY)) as embedder:
+    async with aclosing(
+        OpenAIEmbedder(model="m", upstream=Upstream(base_url="http://127.0.0.1:1/v1"), api_key=KEY)
+    ) as embedder:
         with pytest.raises(EmbedderError, match="APIConnectionError"):
             await embedder.embed(["a"])
 

@@ -1,10 +1,13 @@
 """Event streams in any pieces."""
 
+import sys
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.dialects.events import EventReader
+from proxy.dialects.events import CutEvent, EventReader
 
 
 def read(*chunks: bytes) -> list[bytes]:
@@ -66,33 +69,59 @@ def test_an_event_is_given_at_its_empty_line(chunk: bytes) -> None:
     assert EventReader().feed(chunk) == ([b"a"] if chunk != b"data: a\n" else [])
 
 
-@pytest.mark.parametrize(
-    "long",
-    [
-        b"data: " + b"x" * 30 + b"\n\n",
-        b"data: " + b"x" * 30 + b"\ndata: y\n\n",
-        b"data: xxxxxxxx\n" * 4 + b"\n",
-        b"data\n" * 40 + b"\n",
-        b": " + b"x" * 30 + b"\r\n\r\n",
-        b"x" * 300 + b"\n\n",
-    ],
+LIMIT = 24
+LONG = [
+    (b"data: " + b"x" * 30 + b"\n\n", b"x" * LIMIT),
+    (b"data:" + b"x" * 25 + b"\r\n\r\n", b"x" * LIMIT),
+    (b"data: " + b"x" * 30 + b"\ndata: y\n\n", b"x" * LIMIT),
+    (b"data: xxxxxxxx\r" * 4 + b"\r", b"xxxxxxxx\nxxxxxxxx\nxxxxxx"),
+    (b"data\n" * 40 + b"\n", b"\n" * LIMIT),
+    (b"data: " + b"x" * 24 + b"\ndata\n\n", b"x" * LIMIT),
+]
+
+
+@pytest.mark.parametrize(("stream", "beginning"), LONG)
+def test_of_too_long_events_there_is_the_beginning(stream: bytes, beginning: bytes) -> None:
+    """An event beyond the limit is given as far as that, marked as cut; those around it are whole; at every cut."""
+    stream = b"data: a\n\n" + stream + b"data: b\n\n"
+    for cuts in [range(1, len(stream)), *([cut] for cut in range(len(stream)))]:
+        reader = EventReader(limit=LIMIT)
+        pieces = [stream[a:b] for a, b in pairwise([0, *cuts, len(stream)])]
+        events = [event for piece in pieces for event in reader.feed(piece)]
+        assert events == [b"a", beginning, b"b"]
+        assert [isinstance(event, CutEvent) for event in events] == [False, True, False]
+
+
+@pytest.mark.parametrize("line", [b"data: " + b"x" * 24, b"data:" + b"x" * 24, b": " + b"x" * 300, b"x" * 300])
+def test_what_is_not_too_long(line: bytes) -> None:
+    """An event of just the limit is whole, and lines that do not count may have any length."""
+    stream = line + b"\ndata\n\ndata: b\n\n" if line[:1] != b"d" else line + b"\n\ndata: b\n\n"
+    for size in (1, 7, 1000):
+        reader = EventReader(limit=LIMIT)
+        events = [event for i in range(0, len(stream), size) for event in reader.feed(stream[i : i + size])]
+        assert events == [b"x" * 24 if line[:1] == b"d" else b"", b"b"]
+        assert not any(isinstance(event, CutEvent) for event in events)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(
+    st.lists(st.sampled_from([b"\n", b"\r", b"data", b":", b" ", b"data: ", b"x" * 9, b"\xef\xbb\xbf"]), max_size=60)
 )
-@pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_too_long_events_are_dropped(long: bytes, size: int) -> None:
-    """Events beyond the limit are left out and counted, those around them are not, and little is held meanwhile."""
-    reader = EventReader(limit=24)
-    stream = b"data: a\n\n" + long + b"data: b\n\n"
-    events = [event for i in range(0, len(stream), size) for event in reader.feed(stream[i : i + size])]
-    is_never_held = size > len(stream) and not long.startswith(b"data")  # a comment in one piece is just skipped
-    assert events == [b"a", b"b"]
-    assert reader.dropped == (0 if is_never_held else 1)
+def test_little_is_held(pieces: list[bytes]) -> None:
+    """Any bytes in any pieces: what is held stays within the limit, and pieces do not matter to what is cut."""
+    reader, whole = EventReader(limit=LIMIT), EventReader(limit=LIMIT)
+    events = []
+    for piece in pieces:
+        events += reader.feed(piece)
+        assert len(reader._line) + len(reader._data or b"") <= LIMIT + 8  # a line end, and what tells lines apart
+    expected = [*whole.feed(b"".join(pieces)), *whole.flush()]
+    assert [(type(event), event) for event in [*events, *reader.flush()]] == [(type(e), e) for e in expected]
 
 
 def test_an_endless_line_is_not_held() -> None:
     """A line without an end takes no more memory than the limit, however long it gets."""
     reader = EventReader(limit=100)
-    for _ in range(1000):
-        assert reader.feed(b"data: " + b"x" * 50) == []
-        assert len(reader._line) <= 100
-    assert reader.dropped == 1
-    assert reader.feed(b"\n\ndata: a\n\n") == [b"a"]
+    assert not any(reader.feed(b"data: " + b"x" * 50) for _ in range(1000))
+    assert sys.getsizeof(reader._line) + sys.getsizeof(reader._data) < 1000
+    cut, after = reader.feed(b"\n\ndata: a\n\n")
+    assert (type(cut), len(cut), after) == (CutEvent, 100, b"a")

@@ -2,21 +2,28 @@
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 
 import brotli
 import pytest
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from proxy.dialects.folding import BODY_LIMIT, TEXT_LIMIT, Fold, Reply
+from proxy.dialects.answer import TEXT_LIMIT, Reply
+from proxy.dialects.events import HEAD_LIMIT
+from proxy.dialects.folding import BODY_LIMIT, Fold
 
 STREAM = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
 DONE = b"data: [DONE]\n\n"
+CODINGS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"": bytes,
+    b"gzip": gzip.compress,
+    b"deflate": zlib.compress,
+    b"br": brotli.compress,
+    b"zstd": zstandard.compress,
+}
 
 
 def fold(chunks: Iterable[bytes], content_type: bytes = STREAM, encoding: bytes = b"") -> Reply | None:
@@ -78,10 +85,13 @@ HELLO = delta("Hello") + STOP + DONE
         (b": keep-alive\n\nevent: message\nid: 7\n" + HELLO, "Hello"),
         (HELLO.rstrip(), "Hello"),
         (HELLO + delta("after the end") + b"data: {", "Hello"),
+        (delta("Hello") + STOP, "Hello"),
+        (delta("Hello", finish="stop").rstrip(), "Hello"),
+        (delta("Hello") + STOP + event({"choices": [], "usage": {"total_tokens": 1}}), "Hello"),
     ],
 )
 def test_streams_that_are_kept(stream: bytes, text: str) -> None:
-    """The reply is the text of choice 0, whatever comes between."""
+    """The reply is the text of choice 0, whatever comes between, with or without a terminating event at the end."""
     assert fold([stream]) == Reply(text, "stop", truncated=False)
 
 
@@ -103,7 +113,7 @@ CALLS = [{"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}]
         STOP + DONE,
         delta(" \n") + STOP + DONE,
         delta("a") + DONE,
-        delta("a") + STOP,
+        delta("a"),
         delta("a", finish="") + DONE,
         delta("a", finish=7) + DONE,
         delta("a") + delta(None, finish="tool_calls") + DONE,
@@ -233,16 +243,74 @@ def test_long_replies_are_truncated() -> None:
     assert fold_body(completion(exact.text + "x")) == Reply(exact.text, "stop", truncated=True)
 
 
-def test_a_dropped_event_leaves_a_truncated_reply() -> None:
-    """An event too large to be read makes the reply incomplete, not absent."""
-    huge = delta("x" * 9_000_000)
-    assert fold([huge + HELLO]) == Reply("Hello", "stop", truncated=True)
+def test_of_a_huge_event_the_beginning_counts() -> None:
+    """An event too large to be held gives what text its beginning has, and the reply is not whole."""
+    image = {"url": "A" * 9_000_000}
+    assert fold([delta("Look: ", images=[image]) + HELLO]) == Reply("Look: Hello", "stop", truncated=True)
+    assert fold([delta("x" * 9_000_000) + HELLO]) == Reply("x" * TEXT_LIMIT, "stop", truncated=True)
+    assert fold([b"data: " + b"x" * 9_000_000 + b"\n\n" + HELLO]) == Reply("Hello", "stop", truncated=True)
 
 
-def test_huge_bodies_are_not_kept() -> None:
-    """A JSON body beyond the limit is not read."""
-    body = json.dumps({**completion("Hello"), "audio": "A" * (BODY_LIMIT + 100_000)}).encode()
-    assert fold((body[i : i + 65_536] for i in range(0, len(body), 65_536)), JSON) is None
+def test_a_huge_event_may_have_had_the_finish_reason() -> None:
+    """A stream whose finish reason can have been in what was not read is kept without one; steps are not."""
+    large = {"logprobs": "x" * 9_000_000}
+    choice = {"index": 0, "delta": {"content": "Hello"}, **large, "finish_reason": "stop"}
+    assert fold([event({"choices": [choice]}), DONE]) == Reply("Hello", "", truncated=True)
+    assert fold([event({"choices": [{"finish_reason": "tool_calls", **choice, **large}]}), DONE]) is not None
+    assert fold([event({"choices": [{"index": 0, "finish_reason": "tool_calls", "delta": {}, **large}]}), DONE]) is None
+
+
+def in_pieces(data: bytes) -> Iterable[bytes]:
+    return (data[i : i + 65_536] for i in range(0, len(data), 65_536))
+
+
+LARGE = "A" * (BODY_LIMIT + 100_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        ({**completion("Hello"), "audio": LARGE}, Reply("Hello", "stop", truncated=True)),
+        (completion("Hello", audio={"data": LARGE}), Reply("Hello", "", truncated=True)),
+        (completion("é" * BODY_LIMIT), Reply("é" * TEXT_LIMIT, "", truncated=True)),
+        ({"audio": LARGE, **completion("Hello")}, None),
+        (completion("Hello", tool_calls=[{"id": LARGE}]), None),
+        ({"error": {"message": LARGE}}, None),
+        ([LARGE], None),
+        (LARGE, None),
+    ],
+    ids=["audio after", "audio within", "text", "audio before", "a step", "an error", "an array", "a string"],
+)
+@pytest.mark.parametrize("encoding", [b"", b"gzip", b"br"])
+def test_of_huge_bodies_the_beginning_counts(body: object, reply: Reply | None, encoding: bytes) -> None:
+    """A JSON body beyond the limit gives the text at its beginning, marked, also if one chunk decodes to all of it."""
+    packed = CODINGS[encoding](json.dumps(body, ensure_ascii=False).encode())
+    assert fold(in_pieces(packed), JSON, encoding) == reply
+
+
+@pytest.mark.parametrize("content_type", [STREAM, b""])
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"zstd", b"deflate"])
+def test_of_a_chunk_that_decodes_to_too_much_the_beginning_counts(content_type: bytes, encoding: bytes) -> None:
+    """A stream that explodes gives what was said before, marked."""
+    stream = delta("Hello") + b": " + b" " * BODY_LIMIT + b"\n\n" + delta(", you") + STOP + DONE
+    assert fold([CODINGS[encoding](stream)], content_type, encoding) == Reply("Hello", "", truncated=True)
+    ended = CODINGS[encoding](HELLO + b": " + b" " * BODY_LIMIT)
+    assert fold([ended], content_type, encoding) == Reply("Hello", "stop", truncated=False)
+    assert fold([CODINGS[encoding](b" " * BODY_LIMIT)], content_type, encoding) is None
+
+
+def test_huge_bodies_are_not_held() -> None:
+    """Beyond the limit only the beginning stays, however much follows."""
+    reader = Fold.for_response(JSON, b"")
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            reader.feed(bytes(1 << 20))
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < HEAD_LIMIT + 100_000
+    assert peak < 2 * BODY_LIMIT + HEAD_LIMIT
 
 
 @pytest.mark.parametrize("encoding", [b"compress", b"gzip, zz"])
@@ -268,77 +336,12 @@ def test_corruption_after_the_end_is_ignored() -> None:
     assert reader.finish() == Reply("Hello", "stop", truncated=False)
 
 
-RECORDED = (
-    event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
-    + b": ping\n\n"
-    + "".join(
-        f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': word}}]}, ensure_ascii=False)}\n\n"
-        for word in ["Grüße", " 日本", " 😀", " a\u2028b", "\n"]
-    ).encode()
-    + STOP
-    + event({"choices": [], "usage": {"total_tokens": 12}})
-    + DONE
-)
-SPOKEN = Reply("Grüße 日本 😀 a\u2028b\n", "stop", truncated=False)
-VARIANTS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
-    "plain": (b"", bytes),
-    "crlf": (b"", lambda data: data.replace(b"\n", b"\r\n")),
-    "cr": (b"", lambda data: data.replace(b"\n", b"\r")),
-    "bom": (b"", b"\xef\xbb\xbf".__add__),
-    "gzip": (b"gzip", gzip.compress),
-    "deflate": (b"deflate", zlib.compress),
-    "br": (b"br", brotli.compress),
-    "zstd": (b"zstd", zstandard.compress),
-}
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_cut_folds_to_the_same_reply(variant: str) -> None:
-    """A recorded stream folds to one reply, cut at any place and byte by byte."""
-    encoding, transform = VARIANTS[variant]
-    stream = transform(RECORDED)
-    assert fold((stream[i : i + 1] for i in range(len(stream))), encoding=encoding) == SPOKEN
-    for cut in range(len(stream) + 1):
-        assert fold([stream[:cut], stream[cut:]], encoding=encoding) == SPOKEN
-
-
-@settings(deadline=None, derandomize=True, max_examples=200)
-@given(st.data())
-def test_any_cuts_fold_to_the_same_reply(data: st.DataObject) -> None:
-    """A recorded stream folds to one reply, cut into any number of pieces."""
-    encoding, transform = VARIANTS[data.draw(st.sampled_from(sorted(VARIANTS)))]
-    stream = transform(RECORDED)
-    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20))), len(stream)]
-    assert fold((stream[a:b] for a, b in pairwise(cuts)), encoding=encoding) == SPOKEN
-
-
-jsonish = st.recursive(
-    st.none() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["choices", "delta", "message", "content", "index", "finish_reason", "error", "tool_calls", "text"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-nonsense = st.binary(max_size=60) | jsonish.map(event) | jsonish.map(lambda value: json.dumps(value).encode())
-
-
-@settings(deadline=None, derandomize=True, max_examples=500)
-@given(
-    st.lists(nonsense, max_size=6),
-    st.sampled_from([STREAM, JSON, b"", b"\xff"]),
-    st.sampled_from([b"", b"gzip", b"deflate", b"br", b"zstd", b"gzip, br"]),
-)
-def test_any_bytes_are_survived(chunks: list[bytes], content_type: bytes, encoding: bytes) -> None:
-    """Whatever a response holds, folding does not raise."""
-    reply = fold([*chunks, HELLO], content_type, encoding)
-    assert reply is None or reply.text
+def test_nothing_is_read_after_the_end() -> None:
+    """Chunks that come after the terminating event change nothing, whatever they are."""
+    reader = Fold.for_response(STREAM, b"")
+    assert [reader.feed(chunk) for chunk in (HELLO, delta("more"), b"data: ", b"")] == [True] * 4
+    assert reader.hold(delta("more")) is False
+    assert reader.finish() == Reply("Hello", "stop", truncated=False)
 
 
 def test_done_ends_a_reply_before_its_empty_line_has_arrived() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.edge.inbox import ClientGoneError, Inbox
+from proxy.edge.inbox import ClientGoneError, Departure, Inbox
 from proxy.errors import ApiError
 from proxy.tasks import Tasks
 
@@ -48,9 +48,13 @@ async def test_a_body_too_large() -> None:
 
 
 async def test_a_body_as_a_stream() -> None:
-    """Pieces as they come, without empty ones."""
+    """Pieces as they come, without empty ones; one that is here as a whole is given as a whole."""
     with Inbox(Client(b"a", b"", b"bc", b"").receive, Tasks()) as inbox:
-        assert [piece async for piece in inbox.stream()] == [b"a", b"bc"]
+        body = await inbox.open()
+        assert not isinstance(body, bytes)
+        assert [piece async for piece in body] == [b"a", b"bc"]
+    with Inbox(Client(b"abc").receive, Tasks()) as inbox:
+        assert await inbox.open() == b"abc"
 
 
 async def test_leaving_within_the_body() -> None:
@@ -67,7 +71,9 @@ async def test_leaving_within_a_stream() -> None:
     client.leave()
 
     async def exhaust(inbox: Inbox) -> None:
-        async for _ in inbox.stream():
+        body = await inbox.open()
+        assert not isinstance(body, bytes)
+        async for _ in body:
             pass
 
     async def serve() -> None:
@@ -100,16 +106,44 @@ async def test_leaving_while_something_is_awaited() -> None:
 
 async def test_leaving_without_a_body() -> None:
     """A request that has none is watched from the beginning."""
-    client = Client()
+    client = Client(b"")
 
     async def serve() -> None:
         with Inbox(client.receive, Tasks()) as inbox:
-            inbox.skip_body()
+            assert await inbox.open() == b""
             client.leave()
             await asyncio.Event().wait()
 
     with pytest.raises(ClientGoneError):
         await serve()
+
+
+async def test_leaving_where_the_server_tells() -> None:
+    """A server that knows of departures is believed, in every phase, and no task waits beside the one that serves."""
+    client, tasks, departure = Client(b"a"), Tasks(), Departure()
+    entered = asyncio.Event()
+
+    async def serve() -> None:
+        with Inbox(client.receive, tasks, departure) as inbox:
+            await inbox.body(10)
+            entered.set()
+            await asyncio.Event().wait()
+
+    serving = Tasks().spawn(serve(), name="serve", awaited=True)
+    await entered.wait()
+    assert "client-watch" not in {task.get_name() for task in asyncio.all_tasks()}
+    departure.announce()
+    with pytest.raises(ClientGoneError):
+        await serving
+
+
+async def test_leaving_after_the_end() -> None:
+    """A departure that comes when all is served disturbs nobody."""
+    departure = Departure()
+    with Inbox(Client(b"a").receive, Tasks(), departure) as inbox:
+        await inbox.body(10)
+    departure.announce()
+    await asyncio.sleep(0)
 
 
 async def test_staying() -> None:

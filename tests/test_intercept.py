@@ -169,7 +169,7 @@ async def test_our_headers_stay_here(launch: Launch, upstream: Upstream, header:
     await proxy.request("GET", "/v1/models", headers={**ours, "X-Other": "1"})
     for visit in upstream.visits:
         names = {name.decode().lower() for name, _ in visit.headers} - {"host", "content-length"}
-        assert names == {"x-other"}
+        assert names == {"x-other", "x-memory-proxy-hop"}
 
 
 # configured, asked for, and what then happens: recalled and injected, only recalled, stored

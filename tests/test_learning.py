@@ -92,7 +92,6 @@ UNFINISHED: dict[str, list[bytes] | bytes] = {
         event({}, "tool_calls"),
         DONE,
     ],
-    "a stream without an end": events("All of it.", done=False),
     "a stream without a reason": events("All of it.", finish_reason=None),
     "a stream of nothing": events(),
 }
@@ -113,6 +112,7 @@ async def test_unfinished_answers_are_not_kept(proxy: Proxy, upstream: Upstream,
 FINISHED: dict[str, list[bytes] | bytes] = {
     "cut at max_tokens": completion("A long answer", finish_reason="length"),
     "filtered": completion("A long answer", finish_reason="content_filter"),
+    "a stream without [DONE]": events("A long", " answer", done=False),
     "a stream cut at max_tokens": events("A long", " answer", finish_reason="length"),
     "several choices": completion_of([{"role": "assistant", "content": text} for text in ("A long answer", "Other")]),
     "content parts": completion_of([{"role": "assistant", "content": [{"type": "text", "text": "A long answer"}]}]),

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.conftest import Launch
-from tests.harness import Gate, Proxy, Upstream, respond, stream
-from tests.harness.payloads import DONE, ask, completion, event, events, failure
+from tests.harness import Gate, Proxy, Upstream, respond
+from tests.harness.payloads import ask, completion, failure
 from tests.harness.upstream import JSON, Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,33 +19,6 @@ async def test_errors_pass_untouched(proxy: Proxy, upstream: Upstream, user: str
     upstream.script(respond(body, status=status, headers=[JSON, ("retry-after", "7")]))
     answer = await proxy.chat(user, ask("Hello there, I am Ada."))
     assert (answer.status, answer.body, answer.header("retry-after")) == (status, body, "7")
-    assert await proxy.texts(user) == []
-
-
-async def test_errors_within_a_stream_pass(proxy: Proxy, upstream: Upstream, user: str) -> None:
-    """An error event of upstream's reaches the client, and such an answer is not stored."""
-    pieces = [event({"content": "Half"}), b"data: " + failure("overloaded") + b"\n\n", DONE]
-    upstream.script(stream(pieces))
-    answer = await proxy.chat(user, ask("Tell me a story, please.", stream=True))
-    assert answer.body == b"".join(pieces)
-    assert await proxy.texts(user) == []
-
-
-@pytest.mark.parametrize("pieces", [[], events("Half", done=False)[:2]])
-async def test_an_upstream_that_dies_is_seen_to_die(
-    proxy: Proxy, upstream: Upstream, user: str, pieces: list[bytes]
-) -> None:
-    """Where upstream's stream breaks off, so does the client's: no clean end is made up, and nothing is stored."""
-    upstream.script(stream(pieces, cut=True))
-    before = proxy.metric("requests_total", route="chat", code="truncated")
-    async with await proxy.open(
-        "POST", "/v1/chat/completions", headers={"X-User-Id": user}, body=ask("Tell me a story.", stream=True)
-    ) as wire:
-        assert (await wire.head()).status == 200
-        received = await wire.closed()
-    assert all(piece in received for piece in pieces)
-    assert not received.endswith(b"0\r\n\r\n")
-    assert proxy.metric("requests_total", route="chat", code="truncated") == before + 1
     assert await proxy.texts(user) == []
 
 

@@ -68,8 +68,8 @@ def write_conversations(path: Path, users: dict[str, int]) -> None:
                 file.write(msgspec.json.encode(conversation) + b"\n")
 
 
-def chat_body(*messages: str, stream: bool = False) -> bytes:
+def chat_body(*messages: str, stream: bool = False, model: str = "mock") -> bytes:
     """A chat request in which a user says all of *messages* one after the other, under a usual system message."""
     said = [{"role": "user", "content": message} for message in messages]
     system = {"role": "system", "content": "You are a helpful assistant."}
-    return msgspec.json.encode({"model": "mock", "messages": [system, *said], "stream": stream})
+    return msgspec.json.encode({"model": model, "messages": [system, *said], "stream": stream})

@@ -1,81 +1,209 @@
-"""A load client: asks one endpoint, as often and as concurrently as wanted, and times every byte that matters."""
+"""A load client: asks one server, as often and as concurrently as wanted, and stamps every byte's arrival.
+
+On sockets and a parser in C alone: on few cores, whatever the client spends is missing where something is measured.
+"""
 
 import asyncio
 import time
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Final, cast
+from urllib.parse import urlsplit
 
-import aiohttp
+import httptools
 import msgspec
 
 from proxy.errors import MemoryProxyError
 
+CHAT: Final = "/v1/chat/completions"
+CHAT_HEADERS: Final = {"Content-Type": "application/json", "Authorization": "Bearer mock"}
+
 
 class LoadError(MemoryProxyError):
-    """A chat under measurement failed, so that its time would mean nothing."""
+    """A request under measurement failed, so that its time would mean nothing."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One response, read to its end.
+    """One response, read to its end; names of *headers* are in lower case.
 
-    *seconds*: from the request to the last byte. *arrivals*: when each transfer chunk came, on the monotonic clock.
+    *times*, *sizes*: that many seconds after the request, so many bytes of the body were there.
     """
 
     status: int
-    seconds: float
     headers: Mapping[str, str]
     body: bytes
-    arrivals: list[float]
+    times: "array[float]"
+    sizes: "array[int]"
+    seconds: float
 
     @property
-    def gaps(self) -> list[float]:
-        """Seconds between one chunk and the next."""
-        return [later - earlier for earlier, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
+    def first_s(self) -> float:
+        """Seconds from the request to the first bytes of the body."""
+        return self.times[0]
 
     @property
     def recall_ms(self) -> float | None:
-        value = self.headers.get("X-Memory-Recall-Ms")
+        value = self.headers.get("x-memory-recall-ms")
         return None if value is None else float(value)
 
 
-class Endpoint:
-    """One way to the upstream: straight or through the proxy. Connections are kept alive between chats."""
+Ask = Callable[[int], Awaitable[Answer]]
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = f"{url}/v1/chat/completions"
 
-    async def chat(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """One chat.
+class _Exchange:
+    """One request under way. What the parser finds in its answer is collected here."""
+
+    def __init__(self, *, enough: int | None) -> None:
+        """*enough*: bytes of the body after which no more is wanted; by default all are."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.reusable = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._enough = enough
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._times = array("d")
+        self._sizes = array("Q")
+        self._began = self._now = time.perf_counter()
+
+    def feed(self, data: bytes) -> None:
+        self._now = time.perf_counter()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self.fail(repr(exc))
+
+    def fail(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(LoadError(reason))
+
+    def answer(self) -> Answer:
+        status, taken = self._parser.get_status_code(), self._now - self._began
+        return Answer(status, self._headers, bytes(self._body), self._times, self._sizes, taken)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+        self._times.append(self._now - self._began)
+        self._sizes.append(len(self._body))
+        if self._enough is not None and len(self._body) >= self._enough:
+            self._finish()
+
+    def on_message_complete(self) -> None:
+        self.reusable = self._parser.should_keep_alive()
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that carries one exchange after the other."""
+
+    def __init__(self) -> None:
+        self._exchange: _Exchange | None = None
+        self._transport: asyncio.WriteTransport | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether another exchange may follow."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes, *, enough: int | None) -> Answer:
+        """Sends a whole request and waits for its answer, or for so much of it as is *enough*.
 
         Raises:
-            LoadError: it failed, was cut short, or did not answer 200.
+            LoadError: the connection ended first, or what came is no HTTP.
         """
+        exchange = self._exchange = _Exchange(enough=enough)
         try:
-            answer = await self._ask(body, headers)
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            raise LoadError(f"{self._url}: {exc!r}") from exc
-        if answer.status != 200:
+            if self._transport is None or self._transport.is_closing():
+                raise LoadError("closed while it was idle")
+            self._transport.write(request)
+            await exchange.done
+        finally:
+            self._exchange = None
+            if not exchange.reusable:
+                self.close()
+        return exchange.answer()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # as that of any socket is; uvloop's has no bases
+
+    def data_received(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._exchange is not None:
+            self._exchange.fail(f"closed within the answer: {exc!r}")
+
+    def close(self) -> None:
+        """At once, whatever may still be on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Endpoint:
+    """A server, and the connections to it: as many as there are requests at once, kept for those that follow."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._idle: list[_Connection] = []
+
+    async def chat(
+        self, body: bytes, headers: Mapping[str, str], *, expected: int = 200, enough: int | None = None
+    ) -> Answer:
+        """One chat; see :meth:`call`.
+
+        Raises:
+            LoadError: it failed, was cut short, or did not get the *expected* status.
+        """
+        answer = await self.call("POST", CHAT, {**CHAT_HEADERS, **headers}, body, enough=enough)
+        if answer.status != expected:
             raise LoadError(f"{self._url}: answered {answer.status}: {answer.body[:200]!r}")
         return answer
 
-    async def _ask(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        began = time.perf_counter()
-        parts: list[bytes] = []
-        arrivals: list[float] = []
-        sent = {"Content-Type": "application/json", "Authorization": "Bearer mock", **headers}
-        async with self._session.post(self._url, data=body, headers=sent) as response:
-            async for part, ends_chunk in response.content.iter_chunks():
-                parts.append(part)
-                if ends_chunk:
-                    arrivals.append(time.perf_counter())
-            taken = time.perf_counter() - began
-            return Answer(response.status, taken, response.headers, b"".join(parts), arrivals)
+    async def call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, enough: int | None = None
+    ) -> Answer:
+        """Any request, whatever its status. With *enough*, the client leaves after so many bytes of the body.
+
+        Raises:
+            LoadError: there is no whole answer.
+        """
+        fields = {"Host": f"{self._host}:{self._port}", **headers, "Content-Length": str(len(body))}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+        try:
+            connection = await self._connect()
+            answer = await connection.ask(request, enough=enough)
+        except (OSError, LoadError) as exc:
+            raise LoadError(f"{method} {self._url}{path}: {exc}") from exc
+        if connection.usable:
+            self._idle.append(connection)
+        return answer
+
+    def close(self) -> None:
+        """Hangs up what is idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connect(self) -> _Connection:
+        while self._idle:
+            if (kept := self._idle.pop()).usable:
+                return kept
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        return connection
 
 
-async def repeat(
-    ask: Callable[[int], Awaitable[Answer]], *, times: int, concurrency: int = 1, first: int = 0
-) -> list[Answer]:
+async def repeat(ask: Ask, *, times: int, concurrency: int = 1, first: int = 0) -> list[Answer]:
     """``ask(first)``, ``ask(first + 1)``… *times* in all, so many at once; in the order in which they ended."""
     numbers = iter(range(first, first + times))
     answers: list[Answer] = []

@@ -8,15 +8,22 @@ import msgspec
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The sizes of one run; the defaults are the full one, of about five minutes."""
 
-    rounds: int = 10  # each goes through all ways once, so that a noisy moment hits every way alike
-    chats: int = 200  # a round and way
-    streams: int = 40  # a round and way
+    rounds: int = 20  # each goes through all ways once, so that a noisy moment hits every way alike
+    chats: int = 400  # a round and way
+    streams: int = 100  # a round and way
     chunks: int = 100  # a stream
     concurrency: int = 8
-    samples: int = 1000  # chats of each way, one at a time, for latencies
-    paced_streams: int = 16  # a way, all at once
-    paced_rounds: int = 3
+    paced_streams: int = 128  # a way and round, all at once
+    paced_rounds: int = 5
+    few: int = 16  # streams at once that leave the machine idle in between
     gap_ms: int = 20
+    samples: int = 1000  # requests of each way, one at a time, for latencies
+    picture_samples: int = 200
+    picture_bytes: int = 1_000_000
+    crowd: int = 256  # streams at once that are read byte by byte
+    crowd_chunks: int = 1500  # thirty seconds at the usual gap
+    warm_up: int = 10_000  # requests before memory use is read for the first time
+    endured: int = 50_000  # and until it is read again
     memories: int = 1000  # of the user who is remembered
     store_size: int = 100_000  # memories of all users in the large store
     visits: int = 50  # cold users who visit, at most
@@ -28,5 +35,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 FULL: Final = Plan()
 QUICK: Final = Plan(
-    rounds=4, chats=150, streams=20, samples=300, paced_rounds=1, store_size=10_000, visits=9, stored=2_000, kills=1
+    rounds=6,
+    chats=200,
+    streams=40,
+    paced_rounds=2,
+    samples=300,
+    picture_samples=50,
+    crowd_chunks=250,
+    warm_up=2_000,
+    endured=5_000,
+    store_size=10_000,
+    visits=9,
+    stored=2_000,
+    kills=1,
 )

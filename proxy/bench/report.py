@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,13 +15,17 @@ NOT_AVAILABLE: Final = "n/a"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured number, and the most that is asked of it. *value* ``None``: this machine does not tell."""
+    """One measured number, the most that is asked of it, and the *aim*, the most that there should be.
+
+    *value* ``None``: this machine does not tell.
+    """
 
     name: str
     value: float | None
     unit: str
     meaning: str
     target: float | None = None
+    aim: float | None = None
 
     @property
     def measured(self) -> str:
@@ -28,14 +33,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> str:
-        if self.target is None:
-            return ""
-        return f"{'≤ ' if self.target else ''}{_round(self.target)} {self.unit}".rstrip()
+        return _bound(self.target, self.unit)
+
+    @property
+    def aimed(self) -> str:
+        return _bound(self.aim, self.unit)
 
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; ``None`` where there is nothing to compare."""
-        return None if self.value is None or self.target is None else self.value <= self.target
+        return _within(self.value, self.target)
+
+    @property
+    def aim_met(self) -> bool | None:
+        """The same of the aim."""
+        return _within(self.value, self.aim)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -45,8 +57,13 @@ class Report(msgspec.Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: the rows, and the machine on which they hold."""
-        machine = {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()}
-        rows = [{**msgspec.to_builtins(row), "met": row.met} for row in self.rows]
+        machine = {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        rows = [{**msgspec.to_builtins(row), "met": row.met, "aim_met": row.aim_met} for row in self.rows]
         return {"version": __version__, "machine": machine, "rows": rows}
 
 
@@ -68,6 +85,26 @@ def ratio(value: float | None, base: float | None) -> float | None:
 def scaled(value: float | None, scale: float) -> float | None:
     """``value * scale``, or ``None``."""
     return None if value is None else value * scale
+
+
+def _within(value: float | None, bound: float | None) -> bool | None:
+    return None if value is None or bound is None else value <= bound
+
+
+def _bound(bound: float | None, unit: str) -> str:
+    if bound is None:
+        return ""
+    return f"{'≤ ' if bound else ''}{_round(bound)} {unit}".rstrip()
+
+
+def _processor() -> str:
+    """The model's name where Linux tells it, else what the platform calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def _round(value: float) -> str:

@@ -22,6 +22,11 @@ def start_upstream() -> Child:
     return Child("proxy.mock.upstream")
 
 
+def start_floor(upstream_url: str) -> Child:
+    """The floor of this stack on a free port, in front of that upstream."""
+    return Child("proxy.bench.floor", upstream_url)
+
+
 class Conditions(msgspec.Struct, frozen=True):
     """Under what configuration the proxy runs: its defaults, or a file and the environment, with its admin token."""
 

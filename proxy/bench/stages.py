@@ -7,13 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from uvicorn.loops.auto import auto_loop_factory
+
+from proxy.bench.chats import REMEMBERED, USER, Chats
 from proxy.bench.corpus import write_conversations
+from proxy.bench.cost import measure_cost, measure_paced_cost
+from proxy.bench.endurance import measure_growth
+from proxy.bench.latency import measure_first_token, measure_latency, measure_pictures
 from proxy.bench.load import LoadError
-from proxy.bench.overhead import USER, Chats, Samples, measure_cost, measure_gaps, measure_latency
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
-from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_proxy, start_upstream
+from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_floor, start_proxy, start_upstream
+from proxy.bench.streams import measure_crowd, measure_gaps
 from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_kills, measure_storing
 from proxy.bench.world import World, open_world
 from proxy.errors import MemoryProxyError
@@ -43,7 +49,7 @@ class Stages:
         self._say = say
         self._folder = folder
         self._conditions = conditions
-        self._small = Samples()
+        self._recall_ms: float | None = None  # of the small store, p50
         self._others = [f"user-{number}" for number in range(plan.store_size // plan.memories - 1)]
 
     def measure_small_store(self) -> list[Row]:
@@ -58,34 +64,44 @@ class Stages:
         """Starts the servers on a store in which each of *users* has the plan's memories, and visits them."""
 
         async def measure() -> list[Row]:
-            async with open_world(upstream.url(), proxy, self._conditions.admin_headers) as world:
+            with open_world(upstream, floor, proxy, self._conditions.admin_headers) as world:
                 return await visit(world)
 
         self._say(f"filling a store with {len(users) * self._plan.memories:,} memories")
         data_dir = self._folder / str(len(users))
         fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._conditions)
-        with start_upstream() as upstream, start_proxy(upstream.url(), data_dir, self._conditions) as proxy:
-            proxy.url()  # waits here, outside any event loop, until it listens
-            try:
-                return asyncio.run(measure())
-            except LoadError as exc:
-                raise LoadError(proxy.describe(str(exc))) from exc
+        with start_upstream() as upstream, start_floor(upstream.url()) as floor:
+            floor.url()  # waits until it listens: the proxy's start is measured, and should have the machine for itself
+            with start_proxy(upstream.url(), data_dir, self._conditions) as proxy:
+                proxy.url()
+                try:
+                    # The loop that servers have, too: uvloop where it is installed.
+                    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+                        return runner.run(measure())
+                except LoadError as exc:
+                    raise LoadError(proxy.describe(str(exc))) from exc
 
     async def _visit_small(self, world: World) -> list[Row]:
         plan = self._plan
         rows = await self._do("starting", measure_start(world, plan))
         rows += await self._do("relaying and recalling: CPU time", measure_cost(world, plan))
-        rows += await self._do("streaming at a steady pace", measure_gaps(world, plan))
-        self._small, latency = await self._do("recalling: latency", measure_latency(world, plan))
+        rows += await self._do("streaming at a steady pace: CPU time", measure_paced_cost(world, plan))
+        small, latency = await self._do("relaying and recalling: latency", measure_latency(world, plan))
+        self._recall_ms = small.recalled_ms(50)
         rows += latency
+        rows += await self._do("streaming: first tokens", measure_first_token(world, plan))
+        rows += await self._do("sending pictures", measure_pictures(world, plan))
+        rows += await self._do("streaming at a steady pace: gaps", measure_gaps(world, plan))
+        rows += await self._do("streaming to a crowd", measure_crowd(world, plan))
+        rows += await self._do("enduring", measure_growth(world, plan))
         rows += await self._do("idling", measure_idle_lag(world, plan))
         rows += await self._do("journaling", measure_journaling(world, plan))
-        rows += await self._do("storing while chats go on", measure_storing(world, plan, self._small))
+        rows += await self._do("storing while chats go on", measure_storing(world, plan, small))
         return rows + await self._do("killing the keeper", measure_kills(world, plan))
 
     async def _visit_large(self, world: World) -> list[Row]:
         await world.wait_ready()
-        visiting = measure_large_store(world, self._plan, self._others, self._small)
+        visiting = measure_large_store(world, self._plan, self._others, self._recall_ms)
         return await self._do("visiting a large store", visiting)
 
     async def _do(self, what: str, measuring: Awaitable[T]) -> T:
@@ -104,9 +120,8 @@ def fill_store(data_dir: Path, users: dict[str, int], conditions: Conditions) ->
 
 async def measure_start(world: World, plan: Plan) -> list[Row]:
     """Times since the proxy's process was started, and memory use once all is up and idle."""
-    chats = Chats(world, plan.chunks)
-    first_answer = await _wait_for_chat(world, chats, status=None)
-    first_memory = await _wait_for_chat(world, chats, status="injected")
+    first_answer = await _wait_for_chat(world, status=None)
+    first_memory = await _wait_for_chat(world, status="injected")
     await asyncio.sleep(plan.settle_s)
     edge, keeper = await asyncio.to_thread(_read_memory, world)
     both = None if edge is None or keeper is None else (edge + keeper) / 1e6
@@ -119,13 +134,13 @@ async def measure_start(world: World, plan: Plan) -> list[Row]:
     ]
 
 
-async def measure_large_store(world: World, plan: Plan, others: list[str], small: Samples) -> list[Row]:
+async def measure_large_store(world: World, plan: Plan, others: list[str], small_ms: float | None) -> list[Row]:
     """Whether other users' memories make a user's recall slower, and how long a first visit takes."""
-    chats = Chats(world, plan.chunks)
-    visits = [(await chats.visit(user)).recall_ms for user in others[: plan.visits]]
-    await chats.remembered(0)  # so that the same user is as warm as in the small store
+    chats = Chats()
+    visits = [(await chats.visit(world.proxied, user)).recall_ms for user in others[: plan.visits]]
+    await chats.visit(world.proxied, USER)  # so that the same user is as warm as in the small store
     large, _ = await measure_latency(world, plan)
-    grown = ratio(large.recalled_ms(50), small.recalled_ms(50))
+    grown = ratio(large.recalled_ms(50), small_ms)
     size = f"with {plan.store_size:,} memories in the store"
     first = percentile([visit for visit in visits if visit is not None], 50)
     return [
@@ -135,16 +150,17 @@ async def measure_large_store(world: World, plan: Plan, others: list[str], small
     ]
 
 
-async def _wait_for_chat(world: World, chats: Chats, *, status: str | None) -> float:
+async def _wait_for_chat(world: World, *, status: str | None) -> float:
     """Seconds from the start of the proxy until a chat succeeds, with this memory status where one is given."""
+    ask = Chats().whole(world.proxied, REMEMBERED)
     deadline = time.perf_counter() + 60
     while time.perf_counter() < deadline:
         try:
-            answer = await chats.remembered(0)
+            answer = await ask(0)
         except LoadError:
             await asyncio.sleep(POLL_S)
             continue
-        if status in (None, answer.headers.get("X-Memory-Status")):
+        if status in (None, answer.headers.get("x-memory-status")):
             return time.perf_counter() - world.proxy.started
         await asyncio.sleep(POLL_S)
     raise MemoryProxyError(f"no chat with memory status {status or 'at all'} within 60 s")

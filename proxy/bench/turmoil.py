@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from proxy.bench.corpus import Corpus, chat_body
+from proxy.bench.latency import Samples
 from proxy.bench.load import LoadError, work_together
-from proxy.bench.overhead import Chats, Samples
 from proxy.bench.plan import Plan
 from proxy.bench.processes import kill_process
 from proxy.bench.report import Row, ratio, scaled
@@ -35,11 +35,11 @@ async def measure_idle_lag(world: World, plan: Plan) -> list[Row]:
 async def measure_storing(world: World, plan: Plan, idle: Samples) -> list[Row]:
     """Event-loop lag and latency of chats while the keeper stores as fast as it can."""
     before, began = await world.scrape(), time.perf_counter()
-    samples, chats = Samples(), Chats(world, plan.chunks)
+    samples = Samples(world)
     async with work_together() as group:
         storing = group.create_task(_store(world, plan.stored))
         while not storing.done():
-            await samples.take(chats, len(samples.direct))
+            await samples.take(len(samples.direct))
     rate = plan.stored / (time.perf_counter() - began)
     return [
         *_lag_rows(before, await world.scrape(), when="storing", targets=(2, 8)),

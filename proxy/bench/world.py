@@ -1,16 +1,15 @@
-"""Everything that one measurement needs: mock upstream, proxy, and a client with a connection pool to both."""
+"""Everything that one measurement needs: the mock upstream, and the floor and the proxy in front of it."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 
 from proxy.bench.load import Endpoint, LoadError
-from proxy.bench.processes import Child, read_cpu_seconds
+from proxy.bench.processes import Child
 from proxy.bench.scrape import Scrape
 from proxy.bench.servers import POLL_S
 from proxy.errors import MemoryProxyError
@@ -25,18 +24,15 @@ class MemoryPage(msgspec.Struct):
 
 
 class World:
-    """Two ways to one upstream: :attr:`direct` and :attr:`proxied`. Made by :func:`open_world`."""
+    """Three ways to one upstream: :attr:`direct`, :attr:`floored` and :attr:`proxied`. Made by :func:`open_world`."""
 
-    def __init__(self, session: aiohttp.ClientSession, upstream_url: str, proxy: Child) -> None:
-        self._session = session
+    def __init__(self, upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str]) -> None:
+        self.floor = floor
         self.proxy = proxy
-        self.url = proxy.url()
-        self.direct = Endpoint(session, upstream_url)
-        self.proxied = Endpoint(session, self.url)
-
-    def cpu_seconds(self) -> float | None:
-        """CPU time of the edge process so far: the keeper's is not on the way of a chat."""
-        return read_cpu_seconds(self.proxy.pid)
+        self.direct = Endpoint(upstream.url())
+        self.floored = Endpoint(floor.url())
+        self.proxied = Endpoint(proxy.url())
+        self._admin_headers = admin_headers
 
     async def scrape(self) -> Scrape:
         return Scrape((await self._call("GET", "/metrics")).decode())
@@ -44,9 +40,8 @@ class World:
     async def is_ready(self) -> bool:
         """Whether ``/readyz`` answers 200: the keeper is up."""
         try:
-            async with self._session.get(f"{self.url}/readyz") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
+            return (await self.proxied.call("GET", "/readyz", self._admin_headers)).status == 200
+        except LoadError:
             return False
 
     async def wait_ready(self, *, within_s: float = 60) -> None:
@@ -68,34 +63,36 @@ class World:
     async def memories(self, user_id: str) -> list[Memory]:
         """All memories of a user, page by page."""
         found: list[Memory] = []
-        query = {"limit": "1000"}
+        path = f"/memory/users/{quote(user_id, safe='')}/memories?limit=1000"
+        cursor = ""
         while True:
-            answer = await self._call("GET", f"/memory/users/{quote(user_id, safe='')}/memories", query)
-            page = msgspec.json.decode(answer, type=MemoryPage)
+            page = msgspec.json.decode(await self._call("GET", path + cursor), type=MemoryPage)
             found += page.memories
             if not page.cursor:
                 return found
-            query["cursor"] = page.cursor
+            cursor = f"&cursor={quote(page.cursor, safe='')}"
 
-    async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    def close(self) -> None:
+        for endpoint in (self.direct, self.floored, self.proxied):
+            endpoint.close()
+
+    async def _call(self, method: str, path: str) -> bytes:
         """Asks the control plane.
 
         Raises:
             LoadError: it did not answer, or not with success.
         """
-        try:
-            async with self._session.request(method, self.url + path, params=query) as response:
-                response.raise_for_status()
-                return await response.read()
-        except aiohttp.ClientError as exc:
-            raise LoadError(f"{method} {path}: {exc}") from exc
+        answer = await self.proxied.call(method, path, self._admin_headers)
+        if answer.status != 200:
+            raise LoadError(f"{method} {path}: answered {answer.status}: {answer.body[:200]!r}")
+        return answer.body
 
 
-@asynccontextmanager
-async def open_world(upstream_url: str, proxy: Child, admin_headers: Mapping[str, str]) -> AsyncIterator[World]:
+@contextmanager
+def open_world(upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str]) -> Iterator[World]:
     """A world of servers that listen already; whether the keeper is up yet is the caller's to ask."""
-    # No limit to the pool: waiting for a connection is not a latency of the proxy.
-    connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=admin_headers) as session:
-        yield World(session, upstream_url, proxy)
+    world = World(upstream, floor, proxy, admin_headers)
+    try:
+        yield world
+    finally:
+        world.close()

@@ -47,14 +47,15 @@ def bench(
 
 
 def build_table(report: "Report") -> Table:
-    """The report as people read it; colour only says again what the two number columns say."""
+    """The report as people read it; colour only says again what the number columns say."""
     table = Table(title="memory-proxy bench")
     table.add_column("what")
     table.add_column("measured", justify="right", no_wrap=True)
     table.add_column("target", justify="right", no_wrap=True)
+    table.add_column("aim", justify="right", no_wrap=True)
     table.add_column("meaning", overflow="fold")
     for row in report.rows:
-        table.add_row(row.name, _coloured(row), row.asked, row.meaning)
+        table.add_row(row.name, _coloured(row), row.asked, row.aimed, row.meaning)
     return table
 
 

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from proxy.cli import output
 from proxy.cli.opening import open_backend
-from proxy.config import Settings
-from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError
+from proxy.config import POINTS_AT_ITSELF, Settings
+from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError, UpstreamError
 
 # For one answer. The configured read timeout is made for answers that take a model minutes.
 PATIENCE_S: Final = 10.0
@@ -49,24 +49,26 @@ async def examine(settings: Settings, server: str | None) -> list[Finding]:
 
 
 async def check_upstream(settings: Settings) -> Finding:
-    """Asks for the list of models, over the transport that chats take."""
-    from proxy.edge.upstream import AiohttpTransport
+    """Asks for the list of models, the way that chats take."""
+    from proxy.upstream import Request, Upstream
 
     key = settings.upstream.api_key
     url = f"{settings.upstream.base_url}/models"
-    headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
-    transport = AiohttpTransport(settings.upstream)
+    headers = [] if key is None else [(b"authorization", f"Bearer {key.get_secret_value()}".encode())]
+    if settings.points_at_itself:
+        return Finding("upstream", "failed", f"{_show_url(url)}: {POINTS_AT_ITSELF}", "check upstream.base_url")
+    upstream = Upstream(settings.upstream)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            response = await transport.handle_async_request(httpx2.Request("GET", url, headers=headers))
-            await response.aclose()
-    except (httpx2.TransportError, TimeoutError) as exc:
+            target = f"{settings.upstream.address.prefix}/models".encode("ascii")
+            response = await upstream.send(Request("GET", target, headers))
+    except (UpstreamError, TimeoutError) as exc:
         why = str(exc) or f"no answer within {PATIENCE_S:g} s"
         advice = "check upstream.base_url, and this machine's network and HTTPS_PROXY"
         return Finding("upstream", "failed", f"{_show_url(url)}: {why}", advice)
     finally:
-        await transport.aclose()
-    return _judge_status(_show_url(url), response.status_code, has_key=key is not None)
+        await upstream.aclose()
+    return _judge_status(_show_url(url), response.status, has_key=key is not None)
 
 
 def _judge_status(url: str, status: int, *, has_key: bool) -> Finding:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from proxy.cli import options
-from proxy.config import Settings
+from proxy.config import POINTS_AT_ITSELF, Settings
 from proxy.observe import logs
 
 
@@ -42,6 +42,8 @@ def run(settings: Settings) -> None:
         options.fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {exc.strerror}")
     port = listener.getsockname()[1]
     settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
+    if settings.points_at_itself:
+        options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, listener))
 

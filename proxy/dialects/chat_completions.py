@@ -1,7 +1,7 @@
 """``POST /v1/chat/completions``, the request: what was said, by whom, and where a block of memories goes.
 
-A body is scanned once and never written anew: fields that nobody here needs are skipped, and a block is spliced between
-the client's own bytes, so that numbers, key order, white space and unknown fields reach upstream as they were sent.
+A body is never written anew: fields that nobody here needs are skipped, and a block is spliced between the client's own
+bytes, so that numbers, key order, white space and unknown fields reach upstream as they were sent.
 """
 
 import re
@@ -41,18 +41,37 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 Content = str | list[Part] | None
 
 
+_ABSENT: Final = Raw()
+
+
 class _Turn(msgspec.Struct, frozen=True, gc=False):
     role: str
-    content: Raw = Raw()
-    name: Raw = Raw()
-    tool_calls: Raw = Raw()
-    function_call: Raw = Raw()
+    content: Content = None
+    name: str | None = None
+    tool_calls: Raw = _ABSENT
+    function_call: Raw = _ABSENT
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False):
     messages: list[_Turn]
-    user: Raw = Raw()
-    safety_identifier: Raw = Raw()
+    user: Raw = _ABSENT
+    safety_identifier: Raw = _ABSENT
+
+
+class _TurnSpans(msgspec.Struct, frozen=True, gc=False):
+    """A turn as it is written: for offsets, and where a field has a type that it should not have."""
+
+    role: str
+    content: Raw = _ABSENT
+    name: Raw = _ABSENT
+    tool_calls: Raw = _ABSENT
+    function_call: Raw = _ABSENT
+
+
+class _BodySpans(msgspec.Struct, frozen=True, gc=False):
+    messages: list[_TurnSpans]
+    user: Raw = _ABSENT
+    safety_identifier: Raw = _ABSENT
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -60,22 +79,23 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
 
 
 _BODY: Final = msgspec.json.Decoder(_Body)
+_SPANS: Final = msgspec.json.Decoder(_BodySpans)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _CONTENT: Final = msgspec.json.Decoder(Content)
 _STRING: Final = msgspec.json.Decoder(str)
 
 
 class ChatRequest:
-    """A request body that could be read. Texts are decoded when first asked for; offsets never leave this class."""
+    """A request body that could be read: one that a strict JSON parser reads, too. Offsets never leave this class."""
 
     def __init__(self, body: bytes) -> None:
         """Prefer :meth:`parse`: this raises whatever *body* makes the decoder raise."""
+        if not body.isascii():
+            body.decode()  # msgspec does not look at the encoding of what it skips
         self._body = body
-        self._scanned, self._shape = _scan(body)
-        self._turns = self._shape.messages
-        self.body_user = self._read_id(self._shape.user) or self._read_id(self._shape.safety_identifier)
-        if not body.isascii():  # only then can a text be invalid UTF-8, which has to be known now
-            self.dialogue = _read_dialogue(self._turns)
+        self._scanned, shape = _scan(body)
+        self._turns = shape.messages
+        self.body_user = self._read_id(shape.user) or self._read_id(shape.safety_identifier)
 
     @classmethod
     def parse(cls, body: bytes) -> Self | None:
@@ -120,19 +140,25 @@ class ChatRequest:
         return b"".join((body[:position], insertion, body[position:]))
 
     def _place(self, block: str) -> tuple[int, bytes]:
-        for turn in self._turns:
-            if turn.role not in _INSTRUCTION_ROLES:
-                continue
-            if (kind := _first_byte(turn.content)) == b'"':
-                return self._end(turn.content) - 1, _continue_string(turn.content, block)
+        for content in self._instructions():
+            if (kind := _first_byte(content)) == b'"':
+                return self._end(content) - 1, _continue_string(content, block)
             if kind == b"[":
-                return self._end(turn.content) - 1, _continue_array(turn.content, block)
+                return self._end(content) - 1, _continue_array(content, block)
         message = msgspec.json.encode({"role": "system", "content": block})
-        # A second scan, but only for requests without instructions: the first one keeps no trace of the array itself.
         messages = _ENVELOPE.decode(self._scanned).messages
         return self._start(messages) + 1, message + b"," if self._turns else message
 
+    def _instructions(self) -> list[Raw]:
+        """The contents of system and developer messages, as they are written. A second scan, if there are any."""
+        if not any(turn.role in _INSTRUCTION_ROLES for turn in self._turns):
+            return []
+        turns = _SPANS.decode(self._scanned).messages
+        return [turn.content for turn in turns if turn.role in _INSTRUCTION_ROLES]
+
     def _read_id(self, raw: Raw) -> str | None:
+        if raw is _ABSENT:
+            return None
         if self._scanned is not self._body and _first_byte(raw):
             start, end = self._start(raw), self._end(raw)
             # Half an emoji makes no id: once both halves are U+FFFD, two users would share one memory.
@@ -163,14 +189,28 @@ def has_words(text: str) -> bool:
 def _scan(body: bytes) -> tuple[bytes, _Body]:
     """*body*'s shape, and the bytes that its spans point into: *body*, or a readable copy with the same offsets."""
     try:
-        return body, _BODY.decode(body)
+        return body, _read_shape(body)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         if not _LONE.search(body):
             raise
         repaired = _replace_lone_surrogates(body)
-        return repaired, _BODY.decode(repaired)
+        return repaired, _read_shape(repaired)
+
+
+def _read_shape(body: bytes) -> _Body:
+    try:
+        return _BODY.decode(body)
+    except msgspec.ValidationError:
+        # Few bodies have a content or a name of another type. These are read in two steps, each field for itself.
+        spans = _SPANS.decode(body)
+        return _Body([_read_turn(turn) for turn in spans.messages], spans.user, spans.safety_identifier)
+
+
+def _read_turn(spans: _TurnSpans) -> _Turn:
+    content, name = _read_content(spans.content), _read_string(spans.name)
+    return _Turn(spans.role, content, name, spans.tool_calls, spans.function_call)
 
 
 def _replace_lone_surrogates(body: bytes) -> bytes:
@@ -189,22 +229,24 @@ def _read_dialogue(turns: Sequence[_Turn]) -> list[Message]:
     said = []
     for turn in turns:
         if turn.role == "user" or (turn.role == "assistant" and not _calls_tools(turn)):
-            text = _read_text(turn.content)
+            text = text_of(turn.content)
             if has_words(text):
-                said.append(Message(turn.role, text, _read_string(turn.name)))
+                said.append(Message(turn.role, text, turn.name or None))
     return said
 
 
 def _calls_tools(turn: _Turn) -> bool:
-    return not all(_UNUSED.fullmatch(memoryview(calls)) for calls in (turn.tool_calls, turn.function_call))
+    calls = (turn.tool_calls, turn.function_call)
+    return not all(call is _ABSENT or _UNUSED.fullmatch(memoryview(call)) for call in calls)
 
 
-def _read_text(content: Raw) -> str:
-    """Empty for content of a shape that has no text. Invalid UTF-8 is :class:`UnicodeDecodeError`."""
+def _read_content(raw: Raw) -> Content:
+    """None for content of a shape that has no text."""
     try:
-        return text_of(_CONTENT.decode(content))
+        content: Content = _CONTENT.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        return ""
+        return None
+    return content
 
 
 def _read_string(raw: Raw) -> str | None:

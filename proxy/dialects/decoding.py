@@ -9,7 +9,7 @@ import zstandard
 
 from proxy.errors import MemoryProxyError
 
-# One chunk of 64 kB can decode to gigabytes. No answer does: 16 MB is also the largest JSON body that is read.
+# One chunk of 64 kB can decode to gigabytes. No answer does: 16 MB is also the largest JSON body that is read whole.
 OUTPUT_LIMIT: Final = 16 * 1024 * 1024
 
 # Header lists are bounded by nobody else, and each coding holds a window.
@@ -26,7 +26,7 @@ _RAW: Final = -zlib.MAX_WBITS
 
 
 class UndecodableError(MemoryProxyError):
-    """The response has an unknown coding, is corrupt, or decodes to absurdly much."""
+    """The response has an unknown coding, or is corrupt."""
 
 
 class _Coding(Protocol):
@@ -35,9 +35,13 @@ class _Coding(Protocol):
 
 
 class ContentDecoder:
-    """Undoes the codings that a ``content-encoding`` header names, last one first."""
+    """Undoes the codings that a ``content-encoding`` header names, last one first.
+
+    *cut*: a chunk decoded to more than :data:`OUTPUT_LIMIT` bytes; nothing after these is decoded any more.
+    """
 
     def __init__(self, content_encoding: bytes) -> None:
+        self.cut = False
         names = [name.strip().lower() for name in content_encoding.split(b",")]
         names = [name for name in names if name not in (b"", b"identity")]
         if len(names) > _MOST_CODINGS or any(name not in _CODINGS for name in names):
@@ -46,12 +50,24 @@ class ContentDecoder:
 
     def decode(self, chunk: bytes) -> bytes:
         """As much as *chunk* completes. After :class:`UndecodableError` the decoder is of no more use."""
+        if self.cut:
+            return b""
         try:
             for coding in self._codings:
-                chunk = _join(coding.decode(chunk))
+                chunk = self._join(coding.decode(chunk))
         except (zlib.error, brotli.error, zstandard.ZstdError) as exc:
             raise UndecodableError("corrupt content") from exc
         return chunk
+
+    def _join(self, pieces: Iterator[bytes]) -> bytes:
+        joined, room = [], OUTPUT_LIMIT
+        for piece in pieces:
+            joined.append(piece[:room])
+            room -= len(piece)
+            if room <= 0:  # exactly 0, too: zlib stops there, and keeps the rest
+                self.cut = True
+                break
+        return b"".join(joined)
 
 
 class _Gzip:
@@ -105,16 +121,6 @@ class _Zstd:
     def decode(self, chunk: bytes) -> Iterator[bytes]:
         for start in range(0, len(chunk), _ZSTD_SLICE):
             yield self._stream.decompress(chunk[start : start + _ZSTD_SLICE])
-
-
-def _join(pieces: Iterator[bytes]) -> bytes:
-    joined, size = [], 0
-    for piece in pieces:
-        size += len(piece)
-        if size >= OUTPUT_LIMIT:  # zlib stops there, and keeps the rest
-            raise UndecodableError(f"one chunk decodes to {OUTPUT_LIMIT} bytes or more")
-        joined.append(piece)
-    return b"".join(joined)
 
 
 _CODINGS: Final[dict[bytes, Callable[[], _Coding]]] = {

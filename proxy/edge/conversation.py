@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.dialects.folding import Reply
+from proxy.dialects.answer import TEXT_LIMIT, Reply
 from proxy.errors import ApiError
 from proxy.models import Exchange, Message, Scope, now
 
@@ -34,6 +34,7 @@ class Conversation:
             first_index=self.first_new,
             messages=[*self.dialogue[self.first_new :], answer],
             at=now(),
+            truncated=reply.truncated,
         )
 
     def _recognise(self, answer: Message) -> str:
@@ -41,12 +42,12 @@ class Conversation:
 
         The first request has the question and now gets the answer; every later one brings both along. A greeting of
         the assistant's before the first question answers nothing. Clients trim what they resend, so white space at
-        the ends does not count.
+        the ends does not count, nor does what a reply is cut to.
         """
         texts = [*self.dialogue, answer]
         roles = [message.role for message in texts]
         opening = texts[: roles.index("assistant", roles.index("user")) + 1]
-        raw = "\x00".join([self.scope.key, *(message.text.strip() for message in opening)])
+        raw = "\x00".join([self.scope.key, *(message.text[:TEXT_LIMIT].strip() for message in opening)])
         return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mp-talk").hexdigest()
 
 

@@ -1,20 +1,26 @@
 """Everything under ``/v1/``: one raw ASGI callable, because a framework's request objects would double its cost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Container
+from functools import partial
+from typing import Final, Literal
 
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from proxy.edge.inbox import ClientGoneError, Inbox
+from proxy.edge.inbox import DEPARTURE, ClientGoneError, Inbox
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
+from proxy.edge.websocket import SWITCH, relay_websocket
 from proxy.errors import ApiError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
 from proxy.tasks import Tasks
 
-CHAT = b"/v1/chat/completions"
+# The second form is what clients for Azure make of a base URL.
+CHAT: Final = re.compile(rb"/v1/(?:openai/deployments/[^/]+/)?chat/completions")
 
+Route = Literal["chat", "websocket", "other"]
 Handler = Callable[[AsgiScope, Inbox, Send], Awaitable[int]]
 
 
@@ -30,20 +36,24 @@ class DataPlane:
         self.idle = asyncio.Event()
         self.idle.set()
         self._relay = relay
-        self._interceptor = interceptor
+        self._handlers: dict[Route, Handler] = {
+            "chat": interceptor,
+            "websocket": partial(relay_websocket, relay),
+            "other": self._pass_through,
+        }
         self._metrics = metrics
         metrics.watch("requests_in_flight", lambda: self.active)
         self._tasks = tasks
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
-        chat = scope["method"] == "POST" and scope["raw_path"] == CHAT
-        route = "chat" if chat else "other"
+        offers = scope.get("extensions") or {}
+        route = _route(scope, offers)
         code = "gone"
         self._enter()
         try:
-            with Inbox(receive, self._tasks) as inbox:
-                code = str(await self._handler(chat=chat)(scope, inbox, send))
+            with Inbox(receive, self._tasks, offers.get(DEPARTURE)) as inbox:
+                code = str(await self._handler(route)(scope, inbox, send))
         except ApiError as exc:
             code = str(exc.status)
             await send_error(send, exc)
@@ -56,10 +66,10 @@ class DataPlane:
             self._leave()
             self._metrics.count("requests_total", route, code)
 
-    def _handler(self, *, chat: bool) -> Handler:
+    def _handler(self, route: Route) -> Handler:
         if self.draining:
             raise ApiError(503, "draining", "The proxy is shutting down.", retry_after=1)
-        return self._interceptor if chat else self._pass_through
+        return self._handlers[route]
 
     def _enter(self) -> None:
         self.active += 1
@@ -71,11 +81,14 @@ class DataPlane:
             self.idle.set()
 
     async def _pass_through(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
-        has_body = any(key in (b"content-length", b"transfer-encoding") for key, _ in scope["headers"])
-        if not has_body:
-            inbox.skip_body()
-        outgoing = self._relay.outgoing(scope, inbox.stream() if has_body else None)
-        return await self._relay(outgoing, send, added=[])
+        request = self._relay.outgoing(scope, await inbox.open())
+        return await self._relay(request, send, added=[])
+
+
+def _route(scope: AsgiScope, offers: Container[str]) -> Route:
+    if SWITCH in offers:
+        return "websocket"
+    return "chat" if scope["method"] == "POST" and CHAT.fullmatch(scope["raw_path"]) else "other"
 
 
 async def send_error(send: Send, error: ApiError) -> None:

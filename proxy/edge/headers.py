@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-RawHeaders = list[tuple[bytes, bytes]]
+from proxy.upstream import RawHeaders
 
 # RFC 9110, 7.6.1, with the older names that proxies still meet. ``Connection`` may name more.
 HOP_BY_HOP: Final = frozenset(
@@ -25,12 +25,21 @@ NOT_FORWARDED: Final = HOP_BY_HOP | {b"host", b"expect"}
 CONVERSATION: Final = b"x-conversation-id"
 MODE: Final = b"x-memory-mode"
 SIGNATURE: Final = b"x-user-signature"
+HOP: Final = b"x-memory-proxy-hop"
 OWN_REQUEST_HEADERS: Final = frozenset({CONVERSATION, MODE, SIGNATURE})
+
+# What a change of protocol needs, and nothing else may send.
+SWITCH_TO_WEBSOCKET: Final = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+
+_USUAL: Final = (b"keep-alive", b"close", b"Keep-Alive", b"Close")
 
 
 def first(headers: RawHeaders, name: bytes) -> bytes | None:
     """The value of the first header called *name* (lower case)."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def every(headers: RawHeaders, name: bytes) -> list[bytes]:
@@ -38,29 +47,30 @@ def every(headers: RawHeaders, name: bytes) -> list[bytes]:
     return [value for key, value in headers if key == name]
 
 
-def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
-    named = [value for key, value in headers if key == b"connection"]
-    if not named:
+def tokens(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """The comma-separated words of all headers called *name*, in lower case."""
+    return [token.strip().lower() for token in b",".join(every(headers, name)).split(b",")]
+
+
+def named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
+    """The headers that ``Connection`` makes ones of this hop."""
+    value = first(headers, b"connection")
+    if value is None or value in _USUAL:
         return frozenset()
-    return frozenset(token.strip().lower() for token in b",".join(named).split(b","))
+    return frozenset(tokens(headers, b"connection"))
 
 
-def for_upstream(headers: RawHeaders, *, own: Collection[bytes], api_key: str | None) -> RawHeaders:
-    """The request headers that go upstream; *own* are the lower-case names that only the proxy reads.
-
-    *api_key* replaces the client's ``Authorization``.
-    """
-    dropped = NOT_FORWARDED | _named_by_connection(headers)
-    kept = [(k, v) for k, v in headers if k not in dropped and k not in own]
-    if api_key is not None:
-        kept = [(k, v) for k, v in kept if k != b"authorization"]
-        kept.append((b"authorization", b"Bearer " + api_key.encode()))
-    return kept
+def strip(headers: RawHeaders, dropped: Collection[bytes]) -> RawHeaders:
+    """*headers* (names in lower case) without *dropped* ones and those that ``Connection`` names."""
+    if named := named_by_connection(headers):
+        return [header for header in headers if header[0] not in dropped and header[0] not in named]
+    return [header for header in headers if header[0] not in dropped]
 
 
 def for_client(headers: RawHeaders, added: RawHeaders) -> RawHeaders:
     """The response headers that go to the client: upstream's, then those of *added* that upstream did not send."""
-    dropped = HOP_BY_HOP | _named_by_connection([(k.lower(), v) for k, v in headers])
-    kept = [(k, v) for k, v in headers if k.lower() not in dropped]
-    present = {k.lower() for k, _ in kept}
-    return kept + [(k, v) for k, v in added if k.lower() not in present]
+    kept = strip(headers, HOP_BY_HOP)
+    if added:
+        present = {key for key, _ in kept}
+        kept += [header for header in added if header[0] not in present]
+    return kept

@@ -14,7 +14,6 @@ from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge import headers
 from proxy.edge.capture import Capture
 from proxy.edge.conversation import Conversation, check_conversation_id
-from proxy.edge.headers import RawHeaders
 from proxy.edge.inbox import Inbox
 from proxy.edge.relay import Relay
 from proxy.errors import ApiError
@@ -24,6 +23,7 @@ from proxy.models import Mode, Scope, Status
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.service import RecallService, Recollection
+from proxy.upstream import RawHeaders
 
 Ability = Literal["recall", "inject", "store"]
 

@@ -2,10 +2,11 @@
 that the upstream did not end.
 """
 
+import base64
+import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import Final
 
-import httpx2
 import structlog
 from starlette.types import Scope as AsgiScope
 from starlette.types import Send
@@ -13,63 +14,82 @@ from starlette.types import Send
 from proxy.config import Settings
 from proxy.edge import headers
 from proxy.edge.capture import Capture
-from proxy.edge.headers import RawHeaders
-from proxy.edge.upstream import ResponseStream
-from proxy.errors import ApiError, UpstreamTruncatedError
+from proxy.edge.heartbeat import HeartbeatReader
+from proxy.errors import ApiError, Failure, UpstreamError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
+from proxy.upstream import RawHeaders, Request, Response, Upstream
 
 log = structlog.get_logger(__name__)
 
-PREFIX = b"/v1"
+PREFIX: Final = b"/v1"
+EVENT_STREAM: Final = b"text/event-stream"
 # These end with their head. Upstreams tell a length with them all the same (a 304 may), but a server that was given
 # one waits for the bytes.
-BODILESS = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+# A chain of so many proxies, each with its own id, is a circle through a load balancer.
+MOST_HOPS: Final = 8
 
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One request on its way upstream. *body*: all of it, a stream of it, or nothing."""
-
-    method: str
-    target: bytes
-    headers: RawHeaders
-    body: bytes | AsyncIterator[bytes] | None
-
-
-class _Body(httpx2.AsyncByteStream):
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+UNREACHABLE: Final = (502, "upstream_unreachable")
+TIMED_OUT: Final = (504, "upstream_timeout")
+# What a client is told of each failure, and whether asking again in a moment can help.
+ANSWERS: Final[dict[Failure, tuple[tuple[int, str], str, bool | None]]] = {
+    "refused": (UNREACHABLE, "The upstream cannot be reached: it does not accept connections.", True),
+    "dns": (UNREACHABLE, "The upstream cannot be reached: its name cannot be resolved.", True),
+    "tls": (UNREACHABLE, "The upstream cannot be reached: no secure (TLS) connection to it can be made.", False),
+    "proxy": (UNREACHABLE, "The upstream cannot be reached: the forward proxy did not let the request through.", None),
+    "reset": (UNREACHABLE, "The upstream closed the connection before it answered.", True),
+    "protocol": (UNREACHABLE, "The upstream's answer is not valid HTTP.", None),
+    "connect_timeout": (TIMED_OUT, "The upstream did not accept a connection in time.", True),
+    "read_timeout": (TIMED_OUT, "The upstream did not answer in time.", None),
+}
 
 
 class Relay:
     """Sends requests to the one configured upstream."""
 
-    def __init__(self, transport: httpx2.AsyncBaseTransport, settings: Settings, metrics: Metrics) -> None:
-        self._transport = transport
-        self._base = httpx2.URL(settings.upstream.base_url)
-        self._path = self._base.raw_path.rstrip(b"/")
-        secret = settings.upstream.api_key
-        self._api_key = secret.get_secret_value() if secret is not None else None
-        self._own = headers.OWN_REQUEST_HEADERS | {settings.identity.header.lower().encode("ascii")}
+    def __init__(self, upstream: Upstream, settings: Settings, metrics: Metrics) -> None:
+        self._upstream = upstream
+        self._path = settings.upstream.address.prefix.encode("ascii")
+        self._authorization = _authorization(settings)
+        own = headers.OWN_REQUEST_HEADERS | {settings.identity.header.lower().encode("ascii")}
+        self._dropped = headers.NOT_FORWARDED | own | {headers.HOP}
+        if self._authorization is not None:
+            self._dropped |= {b"authorization"}
+        self._heartbeat_s = settings.server.heartbeat_s
         self._metrics = metrics
+        self._id = secrets.token_hex(4).encode("ascii")
 
-    def outgoing(self, scope: AsgiScope, body: bytes | AsyncIterator[bytes] | None) -> Outgoing:
-        """The client's request as the upstream gets it. The length of a *body* in bytes replaces the client's word."""
-        kept = headers.for_upstream(scope["headers"], own=self._own, api_key=self._api_key)
-        if isinstance(body, bytes):
-            kept = [(k, v) for k, v in kept if k != b"content-length"]
-            kept.append((b"content-length", str(len(body)).encode()))
+    def outgoing(self, scope: AsgiScope, body: bytes | AsyncIterator[bytes], *, upgrade: bool = False) -> Request:
+        """The client's request as the upstream gets it.
+
+        Raises:
+            ApiError: 508, when it has been here before.
+        """
+        sent: RawHeaders = scope["headers"]
+        kept = headers.strip(sent, self._dropped)
+        if isinstance(body, bytes) and body:
+            kept = _with_length(kept, b"%d" % len(body))
+        if self._authorization is not None:
+            kept.append((b"authorization", self._authorization))
+        kept.append((headers.HOP, self._hops(sent)))
+        if upgrade:
+            kept += headers.SWITCH_TO_WEBSOCKET
         target = self._path + scope["raw_path"][len(PREFIX) :]
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        return Outgoing(scope["method"], target, kept, body)
+        return Request(scope["method"], target, kept, body, upgrade)
 
-    async def __call__(
-        self, outgoing: Outgoing, send: Send, *, added: RawHeaders, capture: Capture | None = None
-    ) -> int:
+    def _hops(self, sent: RawHeaders) -> bytes:
+        """The proxies that this request has passed, this one last."""
+        if headers.first(sent, headers.HOP) is None:
+            return self._id
+        passed = [hop for hop in headers.tokens(sent, headers.HOP) if hop]
+        if self._id in passed or len(passed) >= MOST_HOPS:
+            message = "The proxy's upstream is the proxy itself: upstream.base_url should be the API's address."
+            raise ApiError(508, "loop", message, should_retry=False)
+        return b",".join([*passed, self._id])
+
+    async def __call__(self, request: Request, send: Send, *, added: RawHeaders, capture: Capture | None = None) -> int:
         """Relays one request and its answer; returns the answer's status code.
 
         A caller that is cancelled, because the client left, leaves no connection open.
@@ -78,92 +98,77 @@ class Relay:
             ApiError: 502 or 504, when the upstream failed before its answer began.
             UpstreamTruncatedError: the upstream failed within its answer.
         """
-        response = await self._ask(outgoing)
-        stream = response.stream
-        if not isinstance(stream, ResponseStream):
-            raise TypeError("the relay needs a transport whose streams can be aborted")
-        try:
-            await self._answer(response, stream, send, added, capture)
-        finally:
-            stream.abort()
-        return response.status_code
+        return await self.answer(await self.ask(request), send, added=added, capture=capture)
 
-    async def _ask(self, outgoing: Outgoing) -> httpx2.Response:
-        body = outgoing.body
-        stream: httpx2.AsyncByteStream = (
-            httpx2.ByteStream(body or b"") if body is None or isinstance(body, bytes) else _Body(body)
-        )
-        request = httpx2.Request(
-            outgoing.method,
-            self._base,
-            headers=outgoing.headers,
-            stream=stream,
-            extensions={"target": outgoing.target},
-        )
-        try:
-            return await self._transport.handle_async_request(request)
-        except httpx2.TimeoutException as exc:
-            raise self._failure(exc, 504, "upstream_timeout", "The upstream did not answer in time.") from exc
-        except httpx2.TransportError as exc:
-            raise self._failure(exc, 502, "upstream_unreachable", "The upstream cannot be reached.") from exc
+    async def ask(self, request: Request) -> Response:
+        """The upstream's answer, as soon as its head is here.
 
-    def _failure(self, exc: httpx2.TransportError, status: int, code: str, message: str) -> ApiError:
-        self._metrics.count("upstream_errors_total", type(exc).__name__)
-        log.warning("upstream_failed", error=type(exc).__name__, reason=str(exc))
-        return ApiError(status, code, message)
-
-    async def _answer(
-        self,
-        response: httpx2.Response,
-        stream: ResponseStream,
-        send: Send,
-        added: RawHeaders,
-        capture: Capture | None,
-    ) -> None:
-        raw = response.headers.raw
-        if response.status_code in BODILESS:
-            raw = [(key, value) for key, value in raw if key.lower() != b"content-length"]
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": headers.for_client(raw, _added(response, added)),
-            }
-        )
-        if capture is not None:
-            capture.begin(response.status_code, *_content(response))
-        left = _length(response)
+        Raises:
+            ApiError: 502 or 504, when there is none.
+        """
         try:
-            async for piece in stream:
-                left -= len(piece)
-                # A client may take the answer for complete with this piece, so it must be durable first.
-                if capture is not None and (capture.feed(piece) or left == 0):
-                    await capture.close()
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx2.TransportError as exc:
-            self._metrics.count("upstream_errors_total", type(exc).__name__)
-            log.warning("upstream_truncated", error=type(exc).__name__, reason=str(exc))
+            return await self._upstream.send(request)
+        except UpstreamError as exc:
+            self._note(exc, "upstream_failed")
+            (status, code), message, again = ANSWERS[exc.kind]
+            retry_after = 1 if again else None
+            should_retry = False if again is False else None
+            raise ApiError(status, code, message, retry_after=retry_after, should_retry=should_retry) from exc
+
+    def _note(self, exc: UpstreamError, event: str) -> None:
+        self._metrics.count("upstream_errors_total", exc.kind)
+        log.warning(event, kind=exc.kind, reason=str(exc))
+
+    async def answer(self, response: Response, send: Send, *, added: RawHeaders, capture: Capture | None = None) -> int:
+        """Relays *response* and returns its status code.
+
+        Raises:
+            UpstreamTruncatedError: it broke off.
+        """
+        try:
+            await self._carry(response, send, added, capture)
+        except UpstreamError as exc:
+            self._note(exc, "upstream_truncated")
             raise UpstreamTruncatedError(str(exc)) from exc
+        finally:
+            response.abort()
+        return response.status
+
+    async def _carry(self, response: Response, send: Send, added: RawHeaders, capture: Capture | None) -> None:
+        kind = response.header(b"content-type").strip().lower()
+        is_event_stream = kind.startswith(EVENT_STREAM)
+        if is_event_stream:
+            added = [*added, (b"x-accel-buffering", b"no")]  # nginx holds event streams back unless told not to
+        sent = headers.for_client(response.headers, added)
+        if response.status in BODILESS:
+            sent = [header for header in sent if header[0] != b"content-length"]
+        await send({"type": "http.response.start", "status": response.status, "headers": sent})
         if capture is not None:
-            await capture.close()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            encodings = b",".join(headers.every(response.headers, b"content-encoding"))
+            capture.begin(response.status, kind, encodings.strip().lower())
+        reader: Response | HeartbeatReader = response
+        if is_event_stream and self._heartbeat_s is not None and not response.header(b"content-encoding"):
+            reader = HeartbeatReader(response, self._heartbeat_s)
+        ended = False
+        while not ended:
+            piece = await reader.read()
+            ended = reader.is_complete
+            # A client may take the answer for complete with this piece, so it must be durable first.
+            if capture is not None and (capture.feed(piece) or ended):
+                await capture.close()
+            await send({"type": "http.response.body", "body": piece, "more_body": not ended})
 
 
-def _added(response: httpx2.Response, added: RawHeaders) -> RawHeaders:
-    # nginx holds event streams back unless told not to.
-    if _content(response)[0].startswith(b"text/event-stream"):
-        return [*added, (b"x-accel-buffering", b"no")]
-    return added
+def _authorization(settings: Settings) -> bytes | None:
+    """What replaces the client's, if anything is configured."""
+    if (secret := settings.upstream.api_key) is not None:
+        return b"Bearer " + secret.get_secret_value().encode()
+    if (userinfo := settings.upstream.address.userinfo) is not None:
+        return b"Basic " + base64.b64encode(userinfo.encode())
+    return None
 
 
-def _content(response: httpx2.Response) -> tuple[bytes, bytes]:
-    """Content type and content encoding, empty where absent."""
-    raw = [(key.lower(), value) for key, value in response.headers.raw]
-    encodings = b",".join(headers.every(raw, b"content-encoding"))
-    return (headers.first(raw, b"content-type") or b"").strip().lower(), encodings.strip().lower()
-
-
-def _length(response: httpx2.Response) -> int:
-    """The announced length of the body; -1 where there is none."""
-    value = response.headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else -1
+def _with_length(kept: RawHeaders, length: bytes) -> RawHeaders:
+    if headers.first(kept, b"content-length") == length:
+        return kept
+    return [*(header for header in kept if header[0] != b"content-length"), (b"content-length", length)]

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable
 
 from proxy.config import Settings
+from proxy.config import Upstream as UpstreamSettings
 from proxy.embedders.base import EMBEDDERS, Embedder
 
 
@@ -19,4 +20,6 @@ def open_embedder(settings: Settings) -> Embedder:
     if chosen.provider != "openai":
         return factory()
     key = chosen.api_key.get_secret_value() if chosen.api_key is not None else ""
-    return factory(model=chosen.model, base_url=chosen.base_url or settings.upstream.base_url, api_key=key)
+    # A certificate of ours is shown to the upstream alone.
+    upstream = settings.upstream if chosen.base_url is None else UpstreamSettings(base_url=chosen.base_url)
+    return factory(model=chosen.model, upstream=upstream, api_key=key)

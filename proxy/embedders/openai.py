@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
+import httpx2
 import msgspec
 import numpy as np
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
+from proxy.config import Upstream as UpstreamSettings
 from proxy.embedders.base import Vectors
 from proxy.errors import EmbedderError
+from proxy.upstream import Upstream
+from proxy.upstream.transport import Transport
 
 # Models of this kind read 8,192 tokens; the densest scripts have about one token a character.
 MAX_CHARACTERS: Final = 8_000
@@ -39,11 +43,18 @@ class OpenAIEmbedder:
     or the key.
     """
 
-    def __init__(self, *, model: str, base_url: str, api_key: str) -> None:
+    def __init__(self, *, model: str, upstream: UpstreamSettings, api_key: str) -> None:
         self.name: Final = f"openai:{model}"
         self.dim: int | None = None
         self._model = model
-        self._client = AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=TIMEOUT_S, max_retries=1)
+        self._client = AsyncOpenAI(
+            base_url=upstream.address.origin + upstream.address.prefix,
+            api_key=api_key,
+            timeout=TIMEOUT_S,
+            max_retries=1,
+            # Certificates, sockets and forward proxies are those of the upstream.
+            http_client=httpx2.AsyncClient(transport=Transport(Upstream(upstream)), timeout=TIMEOUT_S),
+        )
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit row a text."""

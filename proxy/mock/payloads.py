@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ MODEL: Final = "mock"
 CREATED: Final = 1_700_000_000  # a fixed moment, so that equal requests get equal bytes
 DIMENSIONS: Final = 64
 
+_OWN_MODEL: Final = b'"model":"%b"' % MODEL.encode()
+
 
 def split_words(text: str) -> list[str]:
     """Words with the space behind them, as a model's tokens come."""
@@ -23,13 +25,27 @@ def split_words(text: str) -> list[str]:
 @lru_cache(maxsize=16)
 def prebuilt_completion(chunks: int, model: str) -> bytes:
     """A completion of so many words, made once: under load the upstream must not be what is measured."""
-    return completion(["word "] * chunks, model)
+    return completion(_numbered(chunks), model)
 
 
 @lru_cache(maxsize=16)
-def prebuilt_events(chunks: int, model: str, usage: bool) -> tuple[bytes, ...]:
-    """A stream of so many words, made once; one entry is one event."""
-    return events(["word "] * chunks, model, usage=usage)
+def prebuilt_events(chunks: int, usage: bool) -> tuple[bytes, ...]:
+    """A stream of so many words, made once; one entry is one event. The words are numbered, so that none can be lost
+    or change places unnoticed.
+    """
+    return events(_numbered(chunks), MODEL, usage=usage)
+
+
+def name_model(events: Iterable[bytes], model: str) -> Iterable[bytes]:
+    """*events* of the mock's own model as *model*'s, so that a load test can tell its streams from each other."""
+    if model == MODEL:
+        return events
+    wanted = b'"model":%b' % msgspec.json.encode(model)
+    return (event.replace(_OWN_MODEL, wanted, 1) for event in events)
+
+
+def _numbered(words: int) -> list[str]:
+    return [f"word{number} " for number in range(words)]
 
 
 def completion(words: Sequence[str], model: str) -> bytes:

@@ -3,8 +3,8 @@
 What a request may ask of it, in headers that a proxy passes on:
 
 =================  =====================================================================================
-``X-Mock-Chunks``  answer with this many prebuilt chunks instead of the assistant's words (load tests)
-``X-Mock-Gap-Ms``  wait so long before each chunk of a stream
+``X-Mock-Chunks``  answer with this many prebuilt, numbered chunks instead of the assistant's words (load tests)
+``X-Mock-Gap-Ms``  wait so long before each chunk of a stream; one that is late does not make the next one late
 ``X-Mock-Delay-Ms``  wait so long before the response starts
 ``X-Mock-Status``  answer with this error status, in OpenAI's shape
 =================  =====================================================================================
@@ -14,9 +14,10 @@ import asyncio
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 import uvicorn
@@ -29,6 +30,7 @@ from proxy.mock.payloads import (
     embeddings,
     events,
     models,
+    name_model,
     prebuilt_completion,
     prebuilt_events,
     split_words,
@@ -36,6 +38,7 @@ from proxy.mock.payloads import (
 from proxy.models import Message
 
 Headers = Sequence[tuple[bytes, bytes]]
+KEEP_ALIVE_S: Final = 120
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -167,18 +170,19 @@ async def _chat(body: ChatBody, wish: Wish, send: Send) -> None:
         payload = prebuilt_completion(wish.chunks, body.model) if wish.chunks else completion([text], body.model)
         await _send_json(send, 200, payload)
     elif wish.chunks:
-        await _send_stream(send, prebuilt_events(wish.chunks, body.model, body.wants_usage), wish.gap)
+        prebuilt = prebuilt_events(wish.chunks, body.wants_usage)
+        await _send_stream(send, name_model(prebuilt, body.model), wish.gap)
     else:
         await _send_stream(send, events(split_words(text), body.model, usage=body.wants_usage), wish.gap)
 
 
 async def _read_body(receive: Receive) -> bytes:
     message = await receive()
-    body: bytes = message.get("body", b"")
+    pieces: list[bytes] = [message.get("body", b"")]
     while message.get("more_body"):
         message = await receive()
-        body += message.get("body", b"")
-    return body
+        pieces.append(message.get("body", b""))
+    return b"".join(pieces)
 
 
 async def _send_json(send: Send, status: int, payload: bytes, headers: Headers = ()) -> None:
@@ -199,8 +203,10 @@ async def _send_stream(send: Send, events: Iterable[bytes], gap: float) -> None:
     """Each event is its own write: even without a gap the loop turns once between two."""
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    due = time.perf_counter()
     for event in events:
-        await asyncio.sleep(gap)
+        due += gap
+        await asyncio.sleep(max(0.0, due - time.perf_counter()) if gap else 0)
         await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
@@ -214,8 +220,12 @@ def _url(listening: socket.socket) -> str:
 
 
 def _server(app: MockUpstream) -> uvicorn.Server:
-    # A stream that still waits for its gaps must not keep the command from ending.
-    return uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
+    # A stream that still waits for its gaps must not keep the command from ending. Connections are kept longer than any
+    # measurement leaves them idle: one that is closed just when it is used again would look like a failure.
+    config = uvicorn.Config(
+        app, lifespan="off", log_level="error", timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE_S
+    )
+    return uvicorn.Server(config)
 
 
 def serve_upstream() -> None:

@@ -4,10 +4,15 @@ import hashlib
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from proxy.models import Exchange, Memory, Message, Scope
 
 # About 25,000 tokens: no turn of a conversation is longer, only a pasted document, and its beginning will do.
 MAX_CHARACTERS: Final = 100_000
+
+# Ends the text of a reply that was too large to be captured whole, for whoever reads the memory.
+CUT_MARK: Final = " […]"
 
 
 def identify(scope: Scope, conversation_id: str, index: int, role: str, text: str) -> str:
@@ -34,9 +39,12 @@ def make_turn(scope: Scope, conversation_id: str, index: int, message: Message, 
 
 
 def segment(exchange: Exchange) -> list[Memory]:
-    """The turns of an exchange; empty messages are none."""
-    return [
+    """The turns of an exchange; empty messages are none. A truncated reply ends with :data:`CUT_MARK`."""
+    turns = [
         make_turn(exchange.scope, exchange.conversation_id, exchange.first_index + offset, message, exchange.at)
         for offset, message in enumerate(exchange.messages)
         if message.text.strip()
     ]
+    if exchange.truncated and turns:
+        turns[-1] = msgspec.structs.replace(turns[-1], text=turns[-1].text + CUT_MARK)
+    return turns

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -110,6 +111,15 @@ class Wire:
         if not bodiless:
             answer.body = await self.rest()
         return answer
+
+    async def cut_off(self) -> bytes:
+        """What came until the connection broke, by whatever sign; fails where the body came to its proper end."""
+        data = b""
+        with suppress(ConnectionError):
+            while piece := await within(self.reader.read(1 << 16)):
+                data += piece
+        assert not (self._chunked and data.endswith(b"0\r\n\r\n")), data
+        return data
 
     async def closed(self) -> bytes:
         """What came until the server closed the connection."""

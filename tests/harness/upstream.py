@@ -71,8 +71,18 @@ class Visit:
             pass
         return self.body
 
+    async def exactly(self, size: int) -> bytes:
+        """The next bytes, whatever they mean: for what is no HTTP any more."""
+        return await self._reader.readexactly(size)
+
     def send(self, data: bytes) -> None:
         self._writer.write(data)
+
+    async def pour(self, piece: bytes, times: int) -> None:
+        """Sends *piece* so often, as fast as the other side takes it."""
+        for _ in range(times):
+            self._writer.write(piece)
+            await self._writer.drain()
 
     def start(self, status: int, headers: Headers) -> None:
         """Sends a response's head."""

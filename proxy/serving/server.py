@@ -1,4 +1,4 @@
-"""The HTTP server around the app: how it starts, drains and ends."""
+"""How the server starts, drains and ends."""
 
 import asyncio
 import gc
@@ -13,11 +13,10 @@ from typing import Final
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.app import App
 from proxy.edge.dataplane import DataPlane
-from proxy.errors import ApiError
+from proxy.serving.protocol import Protocol
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -26,19 +25,6 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # After the grace: how long the cut streams may take to end before the server stops waiting for them.
 CUT_S: Final = 1
 BACKLOG: Final = 2048
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, refusing in OpenAI's shape what is no HTTP."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answers with 400 and hangs up; in the middle of an answer it only hangs up."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            error = ApiError(400, "bad_request", msg)
-            headers = [*error.headers, (b"connection", b"close")]
-            lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
-            self.transport.write(b"\r\n".join([*lines, b"", error.body()]))
-        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):
@@ -130,7 +116,9 @@ def make_server(app: App) -> DrainingServer:
         log_config=None,
         http=Protocol,
         lifespan="on",
-        ws="none",
+        ws="none",  # see Protocol
+        # The app looks at forwarding headers itself: what they say must never make a stranger a client on this machine.
+        proxy_headers=False,
         timeout_keep_alive=settings.server.keep_alive_s,
         timeout_graceful_shutdown=CUT_S,
         backlog=BACKLOG,

@@ -1,0 +1,146 @@
+"""uvicorn's HTTP/1.1 protocol, with what a transparent proxy needs beyond ASGI."""
+
+import asyncio
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from proxy.edge.inbox import DEPARTURE, Departure
+from proxy.edge.websocket import SWITCH
+from proxy.errors import ApiError
+
+# What a client may say before it knows whether its WebSocket is accepted; more makes it wait.
+EARLY_BYTES: Final = 1 << 16
+
+UPGRADE_HEADERS: Final = (b"upgrade", b"http2-settings")
+
+
+class UnframedCycle(RequestResponseCycle):
+    """For clients of HTTP/1.0, who know no chunks: a body of unknown length ends with the connection."""
+
+    is_unframed = False
+
+    async def send(self, message: Any) -> None:
+        """As ASGI has it."""
+        if message["type"] == "http.response.start":
+            if all(name.lower() != b"content-length" for name, _ in message["headers"]):
+                self.chunked_encoding = False
+                self.is_unframed = True
+        elif self.is_unframed:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection of a client.
+
+    Beyond ASGI it offers, as extensions of the scope: :data:`DEPARTURE`, which tells at once when the client leaves,
+    and :data:`SWITCH` where the client asks for a WebSocket, which hands over the connection itself.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client has come."""
+        super().connection_made(transport)
+        self._departure = Departure()
+        self._early: bytes | None = None
+        self._is_declined = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        super().connection_lost(exc)
+        self._departure.announce()
+
+    def data_received(self, data: bytes) -> None:
+        """Parses, or keeps for later what a client says behind a request for another protocol."""
+        if self._early is not None:
+            self._keep_early(data)
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._meet_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the app may begin."""
+        asks_for_upgrade = self.parser.should_upgrade()
+        if asks_for_upgrade and self.parser.get_method() == b"CONNECT":
+            raise ValueError("this is no forward proxy")
+        is_websocket = asks_for_upgrade and self._get_upgrade() == b"websocket"
+        if asks_for_upgrade and not is_websocket:
+            self._is_declined = True
+            return
+        super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = UnframedCycle
+        extensions: dict[str, Any] = {DEPARTURE: self._departure}
+        if is_websocket:
+            extensions[SWITCH] = self.switch
+        self.scope["extensions"] = extensions
+        self.headers = []  # what follows a body are trailers, and no part of the head
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._is_declined:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self._is_declined:
+            return
+        super().on_message_complete()
+        # A large body has stopped the reading; without it nobody would notice that the client leaves.
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def _should_upgrade(self) -> bool:
+        return False  # not by uvicorn: a WebSocket is a request like any other until its upstream has agreed
+
+    def _meet_upgrade(self, rest: bytes) -> None:
+        """The parser has stopped behind a head that asks for another protocol; *rest* has not been parsed."""
+        if not self._is_declined:
+            self._early = b""
+            self._keep_early(rest)
+            return
+        # Nobody here speaks what is asked for, HTTP/2 for example: then it is an ordinary request (RFC 9110, 7.8),
+        # and its body is one. The parser can only be brought to read it by a head that does not ask.
+        self._is_declined = False
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        lines += [b"%b: %b" % _without_upgrade(*header) for header in self.headers if header[0] not in UPGRADE_HEADERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early = (self._early or b"") + data
+        if len(self._early) > EARLY_BYTES:
+            self.flow.pause_reading()
+        if self.cycle is not None:
+            self.cycle.keep_alive = False  # what came early cannot be taken back
+
+    def switch(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+        """Hands the connection over to *protocol*: its transport, and what has been received already."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.cycle.response_started = self.cycle.response_complete = True
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
+        return self.transport, self._early or b""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers with 400 in OpenAI's shape and hangs up; in the middle of an answer it only hangs up."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            error = ApiError(400, "bad_request", msg)
+            headers = [*error.headers, (b"connection", b"close")]
+            lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
+            self.transport.write(b"\r\n".join([*lines, b"", error.body()]))
+        self.transport.close()
+
+
+def _without_upgrade(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if name != b"connection":
+        return name, value
+    words = [word.strip() for word in value.split(b",")]
+    return name, b", ".join(word for word in words if word.lower() not in UPGRADE_HEADERS)

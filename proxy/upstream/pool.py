@@ -1,0 +1,222 @@
+"""The upstream as the rest of the edge sees it: send a request, get a response; connections are kept and shared."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from proxy.config import Upstream as UpstreamSettings
+from proxy.errors import UpstreamError
+from proxy.tasks import Tasks
+from proxy.upstream.connection import Connection
+from proxy.upstream.dialing import Dialer
+from proxy.upstream.request import Request
+from proxy.upstream.response import Response
+
+# Shorter than the idle time of common servers and load balancers (nginx and AWS: 60 to 75 s), so that a kept
+# connection is dropped here before it goes stale there. Those that keep shorter either say so, or close it first.
+KEEP_ALIVE_S: Final = 50.0
+# How much earlier than announced: the announcement was made when the last response ended, as seen from there.
+MARGIN_S: Final = 1.0
+# Until a connection is no longer kept, however busy: then its name is resolved anew.
+MAX_AGE_S: Final = 300.0
+
+
+class Upstream:
+    """One origin. Any number of requests may be in flight, on at most ``max_connections`` connections.
+
+    Raw in and out: no redirect is followed, nothing is decompressed, no cookie kept, no header added but ``Host`` and
+    the framing. Belongs to the event loop that first uses it.
+    """
+
+    def __init__(self, settings: UpstreamSettings) -> None:
+        """Reads the environment for proxies, and the certificates.
+
+        Raises:
+            ConfigError: one of them cannot be used.
+        """
+        self._dialer = Dialer(settings)
+        self._read_timeout_s = settings.read_timeout_s
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._limit = settings.max_connections
+        self._open = 0
+        self._idle: list[Connection] = []  # the last one used is the first to be used again
+        self._all: set[Connection] = set()
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._uploads = Tasks()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open or being opened."""
+        return self._open
+
+    async def send(self, request: Request) -> Response:
+        """The response as soon as its head is here. The caller reads it to its end or aborts it.
+
+        Raises:
+            UpstreamError: there will be none.
+        """
+        streamed = not isinstance(request.body, bytes)
+        # What is streamed cannot be sent twice, so it does not go where it might have to be.
+        connection = await self._acquire(fresh=streamed or request.upgrade, direct=request.upgrade)
+        try:
+            return await self._exchange(connection, request)
+        except UpstreamError as exc:
+            if not exc.unanswered or streamed:
+                raise
+        # Not on another kept one, which may be as stale.
+        return await self._exchange(await self._acquire(fresh=True, direct=request.upgrade), request)
+
+    async def _exchange(self, connection: Connection, request: Request) -> Response:
+        response = connection.start(request, *self._dialer.around_target(direct=request.upgrade))
+        upload = None
+        if not connection.is_body_sent:
+            upload = self._uploads.spawn(self._upload(connection, request), name="upload", awaited=True)
+        try:
+            await response.head()
+        except BaseException:
+            response.abort()
+            if upload is not None:
+                upload.cancel()
+            raise
+        return response
+
+    async def _upload(self, connection: Connection, request: Request) -> None:
+        try:
+            await connection.upload(request)
+        except BaseException:
+            connection.abort()  # upstream must not take half a body for a whole one
+            raise
+        finally:
+            if isinstance(request.body, AsyncIterator) and hasattr(request.body, "aclose"):
+                await request.body.aclose()
+
+    # Connections, from the cradle to the grave.
+
+    async def _acquire(self, *, fresh: bool, direct: bool) -> Connection:
+        if not fresh and (kept := self._take_idle()) is not None:
+            return kept
+        if self._open >= self._limit and not self._drop_idle():
+            waited = await self._wait_for_turn()
+            if waited is not None:
+                if not fresh:
+                    return waited
+                self._all.discard(waited)  # its slot is ours
+                waited.transport.abort()
+        else:
+            self._open += 1
+        return await self._dial(direct=direct)
+
+    async def _dial(self, *, direct: bool) -> Connection:
+        """A new connection, in a slot that is counted already."""
+        connection = Connection(read_timeout_s=self._read_timeout_s, on_idle=self._keep, on_lost=self._forget)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._dialer.dial(connection, direct=direct)
+        except TimeoutError as exc:
+            self._free_slot()
+            raise UpstreamError("connect_timeout", f"no connection in {self._connect_timeout_s:g} s") from exc
+        except BaseException:
+            self._free_slot()
+            raise
+        self._all.add(connection)
+        return connection
+
+    def _take_idle(self) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_fit(connection, now):
+                return connection
+            connection.transport.abort()
+            self._forget(connection)
+        return None
+
+    def _drop_idle(self) -> bool:
+        """Makes room for a new connection by closing the one that has been idle for longest."""
+        if not self._idle:
+            return False
+        connection = self._idle.pop(0)
+        connection.transport.abort()
+        self._forget(connection)
+        return True
+
+    async def _wait_for_turn(self) -> Connection | None:
+        """A connection, or None for a slot in which to open one."""
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                given = waiter.result()
+                if given is None:
+                    self._free_slot()
+                else:
+                    self._keep(given)
+            else:
+                with suppress(ValueError):
+                    self._waiters.remove(waiter)
+            raise
+
+    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if not _is_fit(connection, connection.idle_since):
+            connection.transport.abort()
+            self._forget(connection)
+        elif (waiter := self._next_waiter()) is not None:
+            waiter.set_result(connection)
+        else:
+            self._idle.append(connection)
+            if self._sweeper is None:
+                self._sweeper = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._sweep)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._all:
+            self._all.discard(connection)
+            with suppress(ValueError):
+                self._idle.remove(connection)
+            self._free_slot()
+
+    def _free_slot(self) -> None:
+        if (waiter := self._next_waiter()) is not None:
+            waiter.set_result(None)
+        else:
+            self._open -= 1
+
+    def _sweep(self) -> None:
+        """Closes what has been idle for too long."""
+        loop = asyncio.get_running_loop()
+        self._sweeper = None
+        for connection in [kept for kept in self._idle if not _is_fit(kept, loop.time())]:
+            connection.transport.abort()
+            self._forget(connection)
+        if self._idle:
+            self._sweeper = loop.call_later(KEEP_ALIVE_S / 2, self._sweep)
+
+    async def aclose(self) -> None:
+        """Closes all connections; responses that are still read break off."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        await self._uploads.cancel()
+        for connection in tuple(self._all):
+            connection.abort()
+            self._forget(connection)
+
+
+def _is_fit(connection: Connection, now: float) -> bool:
+    """Whether *connection* may serve another request."""
+    announced_s = KEEP_ALIVE_S if connection.keep_alive_s is None else connection.keep_alive_s - MARGIN_S
+    keeps_s = min(KEEP_ALIVE_S, announced_s)
+    if connection.is_closed or connection.transport.is_closing():
+        return False
+    return now - connection.idle_since < keeps_s and now - connection.born < MAX_AGE_S
