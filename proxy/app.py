@@ -126,6 +126,7 @@ class App:
         self.keeper.push(wire.Journaled())
 
     def _watch_parts(self) -> None:
+        self.metrics.watch("upstream_connections", lambda: self.upstream.connections)
         self.metrics.watch("journal_held", lambda: self.journal.state.held)
         self.metrics.watch("journal_lost_total", lambda: self.journal.state.lost)
         self.metrics.watch("working_sets", lambda: len(self.recall.sets))

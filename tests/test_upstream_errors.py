@@ -45,8 +45,10 @@ async def broken_end() -> AsyncIterator[Endpoint]:
 async def impatient(broken_end: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     """A proxy with short patience and one connection: a failure that kept it would hold up every later test."""
     upstream = {"read_timeout_s": PATIENCE_S, "max_connections": 1, "api_key": OWN_KEY}
-    async with run_relay(tmp_path_factory.mktemp("impatient"), f"{broken_end.url}/v1", **upstream) as proxy:
-        yield proxy
+    with pytest.MonkeyPatch.context() as patch:
+        clear_environment(patch)
+        async with run_relay(tmp_path_factory.mktemp("impatient"), f"{broken_end.url}/v1", **upstream) as proxy:
+            yield proxy
 
 
 @pytest_asyncio.fixture(loop_scope="session")

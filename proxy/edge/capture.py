@@ -39,6 +39,10 @@ class Capture:
             self._fold = Fold.for_response(content_type, content_encoding)
             self._hold = self._fold.hold
 
+    def hold(self, piece: bytes) -> bool:
+        """Notes *piece* if it certainly does not complete the answer; else nothing is done, and it must be fed."""
+        return self._hold(piece)
+
     def feed(self, piece: bytes) -> bool:
         """Whether the answer is complete with this piece."""
         if self._hold(piece) or self._fold is None:

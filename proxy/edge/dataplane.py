@@ -11,6 +11,7 @@ from starlette.types import Scope as AsgiScope
 
 from proxy.edge.inbox import DEPARTURE, ClientGoneError, Inbox
 from proxy.edge.intercept import Interceptor
+from proxy.edge.outbox import WRITER, Outbox
 from proxy.edge.relay import Relay
 from proxy.edge.websocket import SWITCH, relay_websocket
 from proxy.errors import ApiError, UpstreamTruncatedError
@@ -21,7 +22,7 @@ from proxy.tasks import Tasks
 CHAT: Final = re.compile(rb"/v1/(?:openai/deployments/[^/]+/)?chat/completions")
 
 Route = Literal["chat", "websocket", "other"]
-Handler = Callable[[AsgiScope, Inbox, Send], Awaitable[int]]
+Handler = Callable[[AsgiScope, Inbox, Outbox], Awaitable[int]]
 
 
 class DataPlane:
@@ -49,14 +50,15 @@ class DataPlane:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
         offers = scope.get("extensions") or {}
         route = _route(scope, offers)
+        outbox = Outbox(send, offers.get(WRITER))
         code = "gone"
         self._enter()
         try:
             with Inbox(receive, self._tasks, offers.get(DEPARTURE)) as inbox:
-                code = str(await self._handler(route)(scope, inbox, send))
+                code = str(await self._handler(route)(scope, inbox, outbox))
         except ApiError as exc:
             code = str(exc.status)
-            await send_error(send, exc)
+            await outbox.fail(exc)
         except ClientGoneError:
             self._metrics.count("client_gone_total")
         except UpstreamTruncatedError:
@@ -80,18 +82,12 @@ class DataPlane:
         if self.active == 0:
             self.idle.set()
 
-    async def _pass_through(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
+    async def _pass_through(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
         request = self._relay.outgoing(scope, await inbox.open())
-        return await self._relay(request, send, added=[])
+        return await self._relay(request, outbox, added=[])
 
 
 def _route(scope: AsgiScope, offers: Container[str]) -> Route:
     if SWITCH in offers:
         return "websocket"
     return "chat" if scope["method"] == "POST" and CHAT.fullmatch(scope["raw_path"]) else "other"
-
-
-async def send_error(send: Send, error: ApiError) -> None:
-    """Answers with an error of the proxy's own."""
-    await send({"type": "http.response.start", "status": error.status, "headers": error.headers})
-    await send({"type": "http.response.body", "body": error.body()})

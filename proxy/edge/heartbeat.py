@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from proxy.upstream import Response
+from proxy.upstream import Response, Sink
 
 COMMENT: Final = b": keep-alive\n\n"
 # What a stream may end with where one event is over and the next has not begun. Not \r\r: half a line end may follow.
@@ -19,8 +19,8 @@ class HeartbeatReader:
         self._every_s = every_s
         self._tail = b"\n\n"
 
-    async def read(self) -> bytes:
-        """As :meth:`Response.read`."""
+    async def read(self, _: Sink | None = None) -> bytes:
+        """As :meth:`Response.read`, but that nothing passes by: silence is measured here."""
         while True:
             try:
                 async with asyncio.timeout(self._every_s):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from starlette.types import Scope as AsgiScope
-from starlette.types import Send
 
 from proxy.config import Settings
 from proxy.dialects.chat_completions import ChatRequest
@@ -15,6 +14,7 @@ from proxy.edge import headers
 from proxy.edge.capture import Capture
 from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.edge.inbox import Inbox
+from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.errors import ApiError
 from proxy.identity import identify
@@ -74,7 +74,7 @@ class Interceptor:
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
 
-    async def __call__(self, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
+    async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
         """Serves one request; returns the status code that the client saw.
 
         Raises what :class:`Relay` raises, and ApiError for a bad user id, mode or conversation id.
@@ -90,7 +90,7 @@ class Interceptor:
         self._count(turn, recollection, elapsed)
         return await self._relay(
             self._relay.outgoing(scope, body),
-            send,
+            outbox,
             added=_memory_headers(recollection, elapsed),
             capture=self._capture(turn),
         )

@@ -9,15 +9,15 @@ from typing import Final
 
 import structlog
 from starlette.types import Scope as AsgiScope
-from starlette.types import Send
 
 from proxy.config import Settings
 from proxy.edge import headers
 from proxy.edge.capture import Capture
 from proxy.edge.heartbeat import HeartbeatReader
+from proxy.edge.outbox import Outbox, Writer
 from proxy.errors import ApiError, Failure, UpstreamError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
-from proxy.upstream import RawHeaders, Request, Response, Upstream
+from proxy.upstream import RawHeaders, Request, Response, Sink, Upstream
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,9 @@ class Relay:
             raise ApiError(508, "loop", message, should_retry=False)
         return b",".join([*passed, self._id])
 
-    async def __call__(self, request: Request, send: Send, *, added: RawHeaders, capture: Capture | None = None) -> int:
+    async def __call__(
+        self, request: Request, outbox: Outbox, *, added: RawHeaders, capture: Capture | None = None
+    ) -> int:
         """Relays one request and its answer; returns the answer's status code.
 
         A caller that is cancelled, because the client left, leaves no connection open.
@@ -98,7 +100,7 @@ class Relay:
             ApiError: 502 or 504, when the upstream failed before its answer began.
             UpstreamTruncatedError: the upstream failed within its answer.
         """
-        return await self.answer(await self.ask(request), send, added=added, capture=capture)
+        return await self.answer(await self.ask(request), outbox, added=added, capture=capture)
 
     async def ask(self, request: Request) -> Response:
         """The upstream's answer, as soon as its head is here.
@@ -119,14 +121,21 @@ class Relay:
         self._metrics.count("upstream_errors_total", exc.kind)
         log.warning(event, kind=exc.kind, reason=str(exc))
 
-    async def answer(self, response: Response, send: Send, *, added: RawHeaders, capture: Capture | None = None) -> int:
+    async def answer(
+        self, response: Response, outbox: Outbox, *, added: RawHeaders, capture: Capture | None = None
+    ) -> int:
         """Relays *response* and returns its status code.
 
         Raises:
             UpstreamTruncatedError: it broke off.
         """
         try:
-            await self._carry(response, send, added, capture)
+            kind = response.header(b"content-type").strip().lower()
+            await outbox.start(response.status, _headers(response, kind, added))
+            if capture is not None:
+                encodings = b",".join(headers.every(response.headers, b"content-encoding"))
+                capture.begin(response.status, kind, encodings.strip().lower())
+            await _carry(self._reader(response, kind), outbox, capture)
         except UpstreamError as exc:
             self._note(exc, "upstream_truncated")
             raise UpstreamTruncatedError(str(exc)) from exc
@@ -134,29 +143,44 @@ class Relay:
             response.abort()
         return response.status
 
-    async def _carry(self, response: Response, send: Send, added: RawHeaders, capture: Capture | None) -> None:
-        kind = response.header(b"content-type").strip().lower()
-        is_event_stream = kind.startswith(EVENT_STREAM)
-        if is_event_stream:
-            added = [*added, (b"x-accel-buffering", b"no")]  # nginx holds event streams back unless told not to
-        sent = headers.for_client(response.headers, added)
-        if response.status in BODILESS:
-            sent = [header for header in sent if header[0] != b"content-length"]
-        await send({"type": "http.response.start", "status": response.status, "headers": sent})
-        if capture is not None:
-            encodings = b",".join(headers.every(response.headers, b"content-encoding"))
-            capture.begin(response.status, kind, encodings.strip().lower())
-        reader: Response | HeartbeatReader = response
-        if is_event_stream and self._heartbeat_s is not None and not response.header(b"content-encoding"):
-            reader = HeartbeatReader(response, self._heartbeat_s)
-        ended = False
-        while not ended:
-            piece = await reader.read()
-            ended = reader.is_complete
-            # A client may take the answer for complete with this piece, so it must be durable first.
-            if capture is not None and (capture.feed(piece) or ended):
-                await capture.close()
-            await send({"type": "http.response.body", "body": piece, "more_body": not ended})
+    def _reader(self, response: Response, kind: bytes) -> Response | HeartbeatReader:
+        if self._heartbeat_s is None or not kind.startswith(EVENT_STREAM) or response.header(b"content-encoding"):
+            return response
+        return HeartbeatReader(response, self._heartbeat_s)
+
+
+def _headers(response: Response, kind: bytes, added: RawHeaders) -> RawHeaders:
+    """Those of *response* for the client. *kind*: its content type in lower case."""
+    if kind.startswith(EVENT_STREAM):
+        added = [*added, (b"x-accel-buffering", b"no")]  # nginx holds event streams back unless told not to
+    sent = headers.for_client(response.headers, added)
+    if response.status in BODILESS:
+        return [header for header in sent if header[0] != b"content-length"]
+    return sent
+
+
+async def _carry(reader: Response | HeartbeatReader, outbox: Outbox, capture: Capture | None) -> None:
+    sink = None if outbox.writer is None else _make_sink(outbox.writer, capture)
+    more = True
+    while more:
+        piece = await reader.read(sink)
+        more = not reader.is_complete
+        # A client may take the answer for complete with this piece, so it must be durable first.
+        if capture is not None and (capture.feed(piece) or not more):
+            await capture.close()
+        await outbox.write(piece, more=more)
+
+
+def _make_sink(writer: Writer, capture: Capture | None) -> Sink:
+    """The short cut for pieces that need not wait for anything: from the upstream's socket to the client's."""
+
+    def sink(piece: bytes) -> bool:
+        if not writer.is_ready() or (capture is not None and not capture.hold(piece)):
+            return False
+        writer.write(piece)
+        return True
+
+    return sink
 
 
 def _authorization(settings: Settings) -> bytes | None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Scope as AsgiScope
-from starlette.types import Send
 
 from proxy.edge import headers
 from proxy.edge.inbox import Inbox
+from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.upstream import SWITCHING_PROTOCOLS
 
@@ -25,7 +25,7 @@ Switch = Callable[[asyncio.Protocol], tuple[asyncio.Transport, bytes]]
 LINGER_S: Final = 5.0
 
 
-async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, send: Send) -> int:
+async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
     """Serves one WebSocket to its end; returns the status code that the client saw.
 
     An upstream that does not agree is relayed like any answer. Raises what :class:`Relay` raises.
@@ -33,7 +33,7 @@ async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, send: Se
     await inbox.open()
     response = await relay.ask(relay.outgoing(scope, b"", upgrade=True))
     if response.status != SWITCHING_PROTOCOLS:
-        return await relay.answer(response, send, added=[])
+        return await relay.answer(response, outbox, added=[])
     switch: Switch = scope["extensions"][SWITCH]
     tunnel = Tunnel()
     try:

@@ -2,6 +2,6 @@
 
 from proxy.upstream.pool import Upstream
 from proxy.upstream.request import RawHeaders, Request
-from proxy.upstream.response import SWITCHING_PROTOCOLS, Response
+from proxy.upstream.response import SWITCHING_PROTOCOLS, Response, Sink
 
-__all__ = ["SWITCHING_PROTOCOLS", "RawHeaders", "Request", "Response", "Upstream"]
+__all__ = ["SWITCHING_PROTOCOLS", "RawHeaders", "Request", "Response", "Sink", "Upstream"]

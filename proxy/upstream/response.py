@@ -1,6 +1,7 @@
 """The answer to one request, while it arrives."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.errors import UpstreamError
@@ -10,6 +11,9 @@ from proxy.upstream.request import RawHeaders
 HIGH_WATER: Final = 1 << 16
 
 SWITCHING_PROTOCOLS: Final = 101
+
+# Takes a piece of a body, or says False and has done nothing. Called from the event loop: it must not raise.
+Sink = Callable[[bytes], bool]
 
 
 class Line(Protocol):
@@ -44,6 +48,7 @@ class Response:
         self._held = 0
         self._failure: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
 
     def header(self, name: bytes) -> bytes:
         """The value of the first header of that name (lower case), ``b""`` where there is none."""
@@ -58,8 +63,11 @@ class Response:
         while not self.status:
             await self._wait()
 
-    async def read(self) -> bytes:
+    async def read(self, sink: Sink | None = None) -> bytes:
         """All of the body that has arrived since the last call, as soon as there is any; ``b""`` at the end.
+
+        While it waits, what arrives is offered to *sink* first, straight from the socket: most of a stream passes so
+        without waking a task. What *sink* does not take, and always the last of the body, is given here.
 
         Raises:
             UpstreamError: the body broke off; what had arrived before has been read.
@@ -67,7 +75,12 @@ class Response:
         while not self._pieces:
             if self.is_complete:
                 return b""
+            self._sink = sink
             await self._wait()
+        self._sink = None
+        return self._take_pieces()
+
+    def _take_pieces(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         if self._held > HIGH_WATER and self._line is not None:
             self._line.resume()
@@ -114,6 +127,12 @@ class Response:
 
     def wake(self) -> None:
         """There is something new for whoever waits."""
+        if self._sink is not None and self._pieces and not self.is_complete:
+            piece = self._take_pieces()
+            if self._sink(piece):
+                return
+            self._pieces.append(piece)
+            self._held = len(piece)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
