@@ -1,6 +1,7 @@
 """Fixtures that every test may use: an upstream under the test's control, and proxies in front of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
@@ -10,10 +11,21 @@ import pytest
 import pytest_asyncio
 
 from tests.harness import Proxy, Upstream, run_proxy, run_upstream
+from tests.processes import FOREIGN
 
 Launch = Callable[..., Awaitable[Proxy]]
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> Iterator[None]:
+    """Whoever runs the tests may have settings, proxies and certificates of his own; here nobody has."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.upper().startswith(FOREIGN):
+                patch.delenv(name)
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -32,7 +32,15 @@ WAIT_S: Final = 30.0
 COMMAND: Final = (sys.executable, "-P", "-m", "proxy")
 HOST: Final = "127.0.0.1"
 # What the shell of whoever runs the tests has set must not reach the proxy.
-FOREIGN: Final = ("MEMORY_PROXY_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+FOREIGN: Final = (
+    "MEMORY_PROXY_",
+    "OPENAI_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_",
+)
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

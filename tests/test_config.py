@@ -1,6 +1,5 @@
 """Settings: which source goes first, what is refused and how, and that nothing secret is printed."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,8 @@ from pydantic import ValidationError
 from proxy import config
 from proxy.config import Settings
 from proxy.errors import ConfigError
-from tests.processes import FOREIGN
 
 SECRET = "sk-not-to-be-seen"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have settings of their own."""
-    for name in os.environ:
-        if name.upper().startswith(FOREIGN):
-            monkeypatch.delenv(name)
 
 
 def load(tmp_path: Path, text: str, *, flags: dict[str, Any] | None = None) -> Settings:

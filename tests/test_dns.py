@@ -8,18 +8,13 @@ import pytest_asyncio
 
 from tests.harness import Proxy, respond
 from tests.harness.network import Endpoint, Resolver, run_endpoint, silent_port
-from tests.harness.relays import Start, clear_environment, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure, starting_relays
 from tests.harness.upstream import JSON
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NAME = "upstream.test"
 FIRST, SECOND, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Documents that cannot lie: the example configuration is the configuration."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +11,13 @@ from pydantic import BaseModel
 from proxy import config
 from proxy.cli.main import COMMANDS
 from proxy.config import Settings
-from tests.processes import FOREIGN, REPOSITORY
+from tests.processes import REPOSITORY
 
 README = REPOSITORY / "README.md"
 EXAMPLE = REPOSITORY / "config.example.yaml"
 SECTION = re.compile(r"(\w+):$")
 KEY = re.compile(r"  (?:# )?(\w+): \S")
 TOP_LEVEL_KEY = re.compile(r"(?:# )?(\w+): \S")
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have settings of their own."""
-    for name in os.environ:
-        if name.upper().startswith(FOREIGN):
-            monkeypatch.delenv(name)
 
 
 def list_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

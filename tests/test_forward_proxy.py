@@ -14,7 +14,7 @@ from tests.harness import Gate, Wire
 from tests.harness.client import render_request
 from tests.harness.network import Authority, Endpoint, ForwardProxy, Resolver, closed_port, run_endpoint, silent_port
 from tests.harness.payloads import ask
-from tests.harness.relays import Start, clear_environment, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure, starting_relays
 from tests.harness.upstream import Script, Visit, respond
 from tests.processes import Proxy as ProxyProcess
 from tests.processes import run_command
@@ -28,11 +28,6 @@ USER, PASSWORD = "ada", "p@ss:w/rd"
 IN_URL = "ada:p%40ss%3Aw%2Frd"
 CREDENTIALS = f"{USER}:{PASSWORD}"
 BASIC = b"Basic " + base64.b64encode(CREDENTIALS.encode())
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

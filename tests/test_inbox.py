@@ -1,11 +1,12 @@
 """The client's side of a request: its body, and its leaving."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from proxy.edge.inbox import ClientGoneError, Departure, Inbox
+from proxy.edge.inbox import ClientGoneError, Inbox
 from proxy.errors import ApiError
 from proxy.tasks import Tasks
 
@@ -29,6 +30,33 @@ class Client:
         if self._messages.empty():
             self.waiting.set()
         return await self._messages.get()
+
+
+class Connection:
+    """What our own server offers, as far as it matters here."""
+
+    asks_for_websocket = False
+
+    def __init__(self) -> None:
+        self._listeners: set[Callable[[], None]] = set()
+        self.add_listener = self._listeners.add
+        self.discard_listener = self._listeners.discard
+
+    def is_received(self) -> bool:
+        return True
+
+    def is_ready(self) -> bool:
+        return False
+
+    def write(self, piece: bytes) -> None:
+        raise NotImplementedError
+
+    def switch(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+        raise NotImplementedError
+
+    def lose(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
 
 async def test_a_body_in_pieces() -> None:
@@ -119,12 +147,12 @@ async def test_leaving_without_a_body() -> None:
 
 
 async def test_leaving_where_the_server_tells() -> None:
-    """A server that knows of departures is believed, in every phase, and no task waits beside the one that serves."""
-    client, tasks, departure = Client(b"a"), Tasks(), Departure()
+    """A server that knows of connections is believed, in every phase, and no task waits beside the one that serves."""
+    client, tasks, connection = Client(b"a"), Tasks(), Connection()
     entered = asyncio.Event()
 
     async def serve() -> None:
-        with Inbox(client.receive, tasks, departure) as inbox:
+        with Inbox(client.receive, tasks, connection) as inbox:
             await inbox.body(10)
             entered.set()
             await asyncio.Event().wait()
@@ -132,17 +160,17 @@ async def test_leaving_where_the_server_tells() -> None:
     serving = Tasks().spawn(serve(), name="serve", awaited=True)
     await entered.wait()
     assert "client-watch" not in {task.get_name() for task in asyncio.all_tasks()}
-    departure.announce()
+    connection.lose()
     with pytest.raises(ClientGoneError):
         await serving
 
 
 async def test_leaving_after_the_end() -> None:
-    """A departure that comes when all is served disturbs nobody."""
-    departure = Departure()
-    with Inbox(Client(b"a").receive, Tasks(), departure) as inbox:
+    """A connection that comes when all is served disturbs nobody."""
+    connection = Connection()
+    with Inbox(Client(b"a").receive, Tasks(), connection) as inbox:
         await inbox.body(10)
-    departure.announce()
+    connection.lose()
     await asyncio.sleep(0)
 
 

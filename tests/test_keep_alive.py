@@ -13,7 +13,7 @@ from tests.harness.client import render_request
 from tests.harness.network import Endpoint, run_endpoint
 from tests.harness.payloads import ask
 from tests.harness.proxy import CHAT
-from tests.harness.relays import Crowd, ask_for, clear_environment, expect_failure, in_flight, run_relay
+from tests.harness.relays import Crowd, ask_for, expect_failure, in_flight, run_relay
 from tests.harness.upstream import JSON, Headers, Script, Visit, render_head
 from tests.processes import Proxy as ProxyProcess
 
@@ -25,12 +25,10 @@ LIMIT = 2
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Endpoint, Proxy]]:
     """A proxy with few connections, and its upstream."""
-    with pytest.MonkeyPatch.context() as patch:
-        clear_environment(patch)
-        async with run_endpoint(Endpoint()) as endpoint:
-            folder = tmp_path_factory.mktemp("kept")
-            async with run_relay(folder, f"{endpoint.url}/v1", max_connections=LIMIT) as proxy:
-                yield endpoint, proxy
+    async with run_endpoint(Endpoint()) as endpoint:
+        folder = tmp_path_factory.mktemp("kept")
+        async with run_relay(folder, f"{endpoint.url}/v1", max_connections=LIMIT) as proxy:
+            yield endpoint, proxy
 
 
 @pytest_asyncio.fixture(loop_scope="session")

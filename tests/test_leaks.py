@@ -186,8 +186,11 @@ async def push(wire: Wire, sent: list[int]) -> None:
         sent.append(1 << 16)
 
 
-async def test_who_leaves_a_stalled_upload_frees_it_within_100_ms(proxy: Proxy, upstream: Upstream) -> None:
-    """An upload that upstream does not take stops the reading; that the client leaves must show all the same."""
+async def test_who_crashes_in_a_stalled_upload_frees_it_within_100_ms(proxy: Proxy, upstream: Upstream) -> None:
+    """An upload that upstream does not take stops the reading; that the client crashes must show all the same.
+
+    An orderly end would show to nobody: it stands behind what the system cannot deliver.
+    """
 
     async def stall(visit: Visit) -> None:
         await visit.go_on.wait()
@@ -199,7 +202,7 @@ async def test_who_leaves_a_stalled_upload_frees_it_within_100_ms(proxy: Proxy, 
     pushing = Tasks().spawn(push(wire, sent), name="push", awaited=True)
     await wait_for_stall(sent, pushing)
     began = asyncio.get_running_loop().time()
-    wire.leave()
+    wire.crash()
     try:
         await within(proxy.app.dataplane.idle.wait())
     finally:

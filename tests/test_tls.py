@@ -14,7 +14,7 @@ from tests.harness.client import render_request
 from tests.harness.network import Authority, Endpoint, Resolver, run_endpoint, run_strict_tls
 from tests.harness.payloads import ask, events
 from tests.harness.proxy import CHAT
-from tests.harness.relays import Start, clear_environment, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure, starting_relays
 from tests.harness.upstream import EVENTS, Visit, chunk
 from tests.processes import Proxy as ProxyProcess
 from tests.processes import run_command
@@ -22,11 +22,6 @@ from tests.processes import run_command
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
 
 
 @pytest.fixture

@@ -15,15 +15,10 @@ from tests.harness.client import render_request
 from tests.harness.network import Endpoint, ForwardProxy, run_endpoint, run_unix_endpoint
 from tests.harness.payloads import ask, events
 from tests.harness.proxy import CHAT
-from tests.harness.relays import Start, clear_environment, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure, starting_relays
 from tests.processes import Proxy as ProxyProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

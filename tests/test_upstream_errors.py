@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.harness import Gate, Proxy
 from tests.harness.network import Authority, Endpoint, Resolver, closed_port, reset, run_endpoint, silent_port
 from tests.harness.payloads import ask
-from tests.harness.relays import Start, clear_environment, expect_failure, run_relay, starting_relays
+from tests.harness.relays import Start, expect_failure, run_relay, starting_relays
 from tests.harness.upstream import Script, Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,11 +22,6 @@ CLIENT_KEY = "sk-of-the-client"
 OWN_KEY = "sk-of-the-proxy"
 # Long enough that a busy machine connects in time, short enough to be waited for.
 PATIENCE_S = 0.3
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
 
 
 @pytest.fixture
@@ -45,10 +40,8 @@ async def broken_end() -> AsyncIterator[Endpoint]:
 async def impatient(broken_end: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     """A proxy with short patience and one connection: a failure that kept it would hold up every later test."""
     upstream = {"read_timeout_s": PATIENCE_S, "max_connections": 1, "api_key": OWN_KEY}
-    with pytest.MonkeyPatch.context() as patch:
-        clear_environment(patch)
-        async with run_relay(tmp_path_factory.mktemp("impatient"), f"{broken_end.url}/v1", **upstream) as proxy:
-            yield proxy
+    async with run_relay(tmp_path_factory.mktemp("impatient"), f"{broken_end.url}/v1", **upstream) as proxy:
+        yield proxy
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -2,18 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Literal
 
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from proxy.edge.inbox import DEPARTURE, ClientGoneError, Inbox
+from proxy.edge.connection import CONNECTION, ClientConnection
+from proxy.edge.inbox import ClientGoneError, Inbox
 from proxy.edge.intercept import Interceptor
-from proxy.edge.outbox import WRITER, Outbox
+from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
-from proxy.edge.websocket import SWITCH, relay_websocket
+from proxy.edge.websocket import relay_websocket
 from proxy.errors import ApiError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
 from proxy.tasks import Tasks
@@ -48,13 +49,13 @@ class DataPlane:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
-        offers = scope.get("extensions") or {}
-        route = _route(scope, offers)
-        outbox = Outbox(send, offers.get(WRITER))
+        connection: ClientConnection | None = (scope.get("extensions") or {}).get(CONNECTION)
+        route = _route(scope, connection)
+        outbox = Outbox(send, connection)
         code = "gone"
         self._enter()
         try:
-            with Inbox(receive, self._tasks, offers.get(DEPARTURE)) as inbox:
+            with Inbox(receive, self._tasks, connection) as inbox:
                 code = str(await self._handler(route)(scope, inbox, outbox))
         except ApiError as exc:
             code = str(exc.status)
@@ -87,7 +88,7 @@ class DataPlane:
         return await self._relay(request, outbox, added=[])
 
 
-def _route(scope: AsgiScope, offers: Container[str]) -> Route:
-    if SWITCH in offers:
+def _route(scope: AsgiScope, connection: ClientConnection | None) -> Route:
+    if connection is not None and connection.asks_for_websocket:
         return "websocket"
     return "chat" if scope["method"] == "POST" and CHAT.fullmatch(scope["raw_path"]) else "other"

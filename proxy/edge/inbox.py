@@ -1,42 +1,19 @@
 """The client's side of one request: its body, and the moment it leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from starlette.types import Receive
 
+from proxy.edge.connection import ClientConnection
 from proxy.errors import ApiError
 from proxy.tasks import Tasks
 
 
 class ClientGoneError(Exception):
     """The client left before its answer was complete. There is nobody to answer."""
-
-
-# The scope's extension under which our own server gives a Departure.
-DEPARTURE: Final = "memory_proxy.departure"
-
-
-class Departure:
-    """The moment a connection's client leaves, for those who serve its requests."""
-
-    def __init__(self) -> None:
-        self._listeners: set[Callable[[], None]] = set()
-
-    def add(self, listener: Callable[[], None]) -> None:
-        """Makes *listener* hear of it."""
-        self._listeners.add(listener)
-
-    def discard(self, listener: Callable[[], None]) -> None:
-        """It does not want to hear of it any more."""
-        self._listeners.discard(listener)
-
-    def announce(self) -> None:
-        """The client has left."""
-        for listener in tuple(self._listeners):
-            listener()
 
 
 class Inbox:
@@ -46,13 +23,13 @@ class Inbox:
     the surrounding task, which comes out as :class:`ClientGoneError`, in the way of :func:`asyncio.timeout`. Without
     it nobody would notice: a server does not cancel a handler that waits for its upstream.
 
-    *departure* is what a server offers that knows without being asked; without it a task has to wait for the server's
+    Where a server offers its *connection*, that tells of the leaving; elsewhere a task has to wait for the server's
     word, which costs a tenth of a request.
     """
 
-    def __init__(self, receive: Receive, tasks: Tasks, departure: Departure | None = None) -> None:
+    def __init__(self, receive: Receive, tasks: Tasks, connection: ClientConnection | None = None) -> None:
         self._receive = receive
-        self._departure = departure
+        self._connection = connection
         self._tasks = tasks
         self._owner: asyncio.Task[object] | None = None
         self._watcher: asyncio.Task[object] | None = None
@@ -87,6 +64,8 @@ class Inbox:
         Raises:
             ClientGoneError: the client has left.
         """
+        if self._connection is not None and not self._connection.is_received():
+            return self._stream(b"")
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
@@ -112,7 +91,7 @@ class Inbox:
         self._watch()
 
     def _watch(self) -> None:
-        if self._owner is not None and self._departure is None:
+        if self._owner is not None and self._connection is None:
             self._watcher = self._tasks.spawn(self._wait_for_leaving(), name="client-watch")
 
     async def _wait_for_leaving(self) -> None:
@@ -127,16 +106,16 @@ class Inbox:
 
     def __enter__(self) -> Self:
         self._owner = asyncio.current_task()
-        if self._departure is not None:
-            self._departure.add(self._leave)
+        if self._connection is not None:
+            self._connection.add_listener(self._leave)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         owner, self._owner = self._owner, None
-        if self._departure is not None:
-            self._departure.discard(self._leave)
+        if self._connection is not None:
+            self._connection.discard_listener(self._leave)
         if self._watcher is not None:
             self._watcher.cancel()
         # uncancel() counts: above zero somebody else, such as the server's shutdown, wants this task to end, too.

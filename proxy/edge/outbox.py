@@ -1,31 +1,17 @@
 """The client's side of one response."""
 
-from typing import Final, Protocol
-
 from starlette.types import Send
 
+from proxy.edge.connection import ClientConnection
 from proxy.errors import ApiError
 from proxy.upstream import RawHeaders
 
-# The scope's extension under which our own server offers a Writer.
-WRITER: Final = "memory_proxy.writer"
-
-
-class Writer(Protocol):
-    """A short cut to the client's connection, for pieces in the middle of a response body of unknown length."""
-
-    def is_ready(self) -> bool:
-        """Whether a piece can be written at once; if not, it has to go the long way, and wait there."""
-
-    def write(self, piece: bytes) -> None:
-        """Writes one, as the server would."""
-
 
 class Outbox:
-    """Sends a response. *writer* is what a server offers that can do without ASGI's messages."""
+    """Sends a response. *connection*: the short cut, where a server offers one."""
 
-    def __init__(self, send: Send, writer: Writer | None = None) -> None:
-        self.writer = writer
+    def __init__(self, send: Send, connection: ClientConnection | None = None) -> None:
+        self.connection = connection
         self._send = send
 
     async def start(self, status: int, headers: RawHeaders) -> None:

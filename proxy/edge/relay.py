@@ -13,8 +13,9 @@ from starlette.types import Scope as AsgiScope
 from proxy.config import Settings
 from proxy.edge import headers
 from proxy.edge.capture import Capture
+from proxy.edge.connection import ClientConnection
 from proxy.edge.heartbeat import HeartbeatReader
-from proxy.edge.outbox import Outbox, Writer
+from proxy.edge.outbox import Outbox
 from proxy.errors import ApiError, Failure, UpstreamError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
 from proxy.upstream import RawHeaders, Request, Response, Sink, Upstream
@@ -160,7 +161,7 @@ def _headers(response: Response, kind: bytes, added: RawHeaders) -> RawHeaders:
 
 
 async def _carry(reader: Response | HeartbeatReader, outbox: Outbox, capture: Capture | None) -> None:
-    sink = None if outbox.writer is None else _make_sink(outbox.writer, capture)
+    sink = None if outbox.connection is None else _make_sink(outbox.connection, capture)
     more = True
     while more:
         piece = await reader.read(sink)
@@ -171,13 +172,13 @@ async def _carry(reader: Response | HeartbeatReader, outbox: Outbox, capture: Ca
         await outbox.write(piece, more=more)
 
 
-def _make_sink(writer: Writer, capture: Capture | None) -> Sink:
+def _make_sink(client: ClientConnection, capture: Capture | None) -> Sink:
     """The short cut for pieces that need not wait for anything: from the upstream's socket to the client's."""
 
     def sink(piece: bytes) -> bool:
-        if not writer.is_ready() or (capture is not None and not capture.hold(piece)):
+        if not client.is_ready() or (capture is not None and not capture.hold(piece)):
             return False
-        writer.write(piece)
+        client.write(piece)
         return True
 
     return sink

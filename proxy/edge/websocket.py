@@ -5,21 +5,17 @@ have agreed on is between them.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Scope as AsgiScope
 
 from proxy.edge import headers
+from proxy.edge.connection import CONNECTION, ClientConnection
+from proxy.edge.hangup import HangupWatch
 from proxy.edge.inbox import Inbox
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.upstream import SWITCHING_PROTOCOLS
-
-# The scope's extension under which our own server hands over a connection that asks for a WebSocket: it takes the
-# protocol that goes on with it, and gives its transport and what was received already.
-SWITCH: Final = "memory_proxy.switch"
-Switch = Callable[[asyncio.Protocol], tuple[asyncio.Transport, bytes]]
 
 # How long one side may take to read what the other had said before it left.
 LINGER_S: Final = 5.0
@@ -34,11 +30,11 @@ async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, outbox: 
     response = await relay.ask(relay.outgoing(scope, b"", upgrade=True))
     if response.status != SWITCHING_PROTOCOLS:
         return await relay.answer(response, outbox, added=[])
-    switch: Switch = scope["extensions"][SWITCH]
+    connection: ClientConnection = scope["extensions"][CONNECTION]
     tunnel = Tunnel()
     try:
         upstream = response.switch(tunnel.far)
-        client, early = switch(tunnel.near)
+        client, early = connection.switch(tunnel.near)
         lines = [name + b": " + value for name, value in headers.for_client(response.headers, [])]
         lines += [name + b": " + value for name, value in headers.SWITCH_TO_WEBSOCKET]
         client.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", response.early]))
@@ -67,9 +63,8 @@ class Tunnel:
 
     def abort(self) -> None:
         """Closes both at once."""
-        for end in (self.near, self.far):
-            if end.transport is not None:
-                end.transport.abort()
+        self.near.abort()
+        self.far.abort()
 
 
 class End(asyncio.Protocol):
@@ -80,6 +75,27 @@ class End(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # What was said before an orderly end is still to be read.
+        self._watch = HangupWatch(self.abort, orderly=False)
+        self._is_aborted = False
+
+    def abort(self) -> None:
+        """Closes it at once."""
+        self._is_aborted = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause(self) -> None:
+        """The other end is slow."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._watch.begin(self.transport)
+
+    def resume(self) -> None:
+        """It has caught up."""
+        self._watch.end()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """To the other end."""
@@ -87,20 +103,19 @@ class End(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def pause_writing(self) -> None:
-        """This end is slow: let the other one wait."""
-        if self.peer.transport is not None and not self.peer.transport.is_closing():
-            self.peer.transport.pause_reading()
+        """This end is slow."""
+        self.peer.pause()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
-        if self.peer.transport is not None and not self.peer.transport.is_closing():
-            self.peer.transport.resume_reading()
+        """This end has caught up."""
+        self.peer.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An orderly end is one for the other side, too, and so is a crash."""
+        self._watch.end()
         self.closed.set_result(None)
         if self.peer.transport is not None:
-            if exc is None:
+            if exc is None and not self._is_aborted:
                 self.peer.transport.close()
             else:
                 self.peer.transport.abort()

@@ -1,14 +1,15 @@
 """uvicorn's HTTP/1.1 protocol, with what a transparent proxy needs beyond ASGI."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from proxy.edge.inbox import DEPARTURE, Departure
-from proxy.edge.outbox import WRITER
-from proxy.edge.websocket import SWITCH
+from proxy.edge.connection import CONNECTION, ClientConnection
+from proxy.edge.hangup import HangupWatch
 from proxy.errors import ApiError
 
 # What a client may say before it knows whether its WebSocket is accepted; more makes it wait.
@@ -33,45 +34,74 @@ class UnframedCycle(RequestResponseCycle):
         await super().send(message)
 
 
-class CycleWriter:
-    """:class:`Writer` of one response: what uvicorn does with a piece of a chunked body, less the ceremony."""
+class WatchedFlow(FlowControl):
+    """uvicorn's, which also notices that a client leaves while it is made to wait."""
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        # As everywhere in uvicorn, a client that half-closes has left, whatever it had still to say.
+        self.watch = HangupWatch(transport.abort, orderly=True)
+
+    def pause_reading(self) -> None:
+        """As uvicorn's."""
+        if not self.read_paused:
+            self.watch.begin(self._transport)
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """As uvicorn's."""
+        if self.read_paused:
+            self.watch.end()
+        super().resume_reading()
+
+
+class CycleConnection:
+    """:class:`ClientConnection` of one request."""
+
+    def __init__(self, protocol: "Protocol", cycle: RequestResponseCycle, *, asks_for_websocket: bool) -> None:
+        self.asks_for_websocket = asks_for_websocket
+        self.add_listener = protocol.listeners.add
+        self.discard_listener = protocol.listeners.discard
+        self.switch = protocol.switch
         self._cycle = cycle
         self._flow = cycle.flow
         self._transport = cycle.transport
 
+    def is_received(self) -> bool:
+        """As :class:`ClientConnection` has it."""
+        return not self._cycle.more_body
+
     def is_ready(self) -> bool:
-        """As :class:`Writer` has it."""
+        """As :class:`ClientConnection` has it."""
         cycle = self._cycle
         return bool(cycle.chunked_encoding) and not (
             self._flow.write_paused or cycle.disconnected or cycle.response_complete or cycle.scope["method"] == "HEAD"
         )
 
     def write(self, piece: bytes) -> None:
-        """As :class:`Writer` has it."""
+        """As :class:`ClientConnection` has it: what uvicorn does with a chunk, less the ceremony."""
         self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection of a client.
-
-    Beyond ASGI it offers, as extensions of the scope: :data:`DEPARTURE`, which tells at once when the client leaves;
-    :data:`WRITER`, a short cut for response bodies; and :data:`SWITCH` where the client asks for a WebSocket, which
-    hands over the connection itself.
-    """
+    """One connection of a client. The scope of each request offers a :class:`ClientConnection`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has come."""
         super().connection_made(transport)
-        self._departure = Departure()
+        self.flow = WatchedFlow(transport)
+        self.listeners: set[Callable[[], None]] = set()
         self._early: bytes | None = None
         self._is_declined = False
+
+    flow: WatchedFlow
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         super().connection_lost(exc)
-        self._departure.announce()
+        self.flow.watch.end()
+        for listener in tuple(self.listeners):
+            listener()
 
     def data_received(self, data: bytes) -> None:
         """Parses, or keeps for later what a client says behind a request for another protocol."""
@@ -98,10 +128,8 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = UnframedCycle
-        extensions: dict[str, Any] = {DEPARTURE: self._departure, WRITER: CycleWriter(self.cycle)}
-        if is_websocket:
-            extensions[SWITCH] = self.switch
-        self.scope["extensions"] = extensions
+        connection: ClientConnection = CycleConnection(self, self.cycle, asks_for_websocket=is_websocket)
+        self.scope["extensions"] = {CONNECTION: connection}  # type: ignore[dict-item]  # extensions may be anything
         self.headers = []  # what follows a body are trailers, and no part of the head
 
     def on_body(self, body: bytes) -> None:

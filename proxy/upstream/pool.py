@@ -96,17 +96,22 @@ class Upstream:
     # Connections, from the cradle to the grave.
 
     async def _acquire(self, *, fresh: bool, direct: bool) -> Connection:
-        if not fresh and (kept := self._take_idle()) is not None:
-            return kept
-        if self._open >= self._limit and not self._drop_idle():
-            waited = await self._wait_for_turn()
-            if waited is not None:
-                if not fresh:
-                    return waited
-                self._all.discard(waited)  # its slot is ours
-                waited.transport.abort()
-        else:
-            self._open += 1
+        while True:
+            if not fresh and (kept := self._take_idle()) is not None:
+                return kept
+            if self._open < self._limit or self._drop_idle():
+                self._open += 1
+                break
+            given = await self._wait_for_turn()
+            if given is None:
+                break
+            if given.is_closed:  # between being given and being taken: its slot is gone, too
+                continue
+            if not fresh:
+                return given
+            self._all.discard(given)  # its slot is ours
+            given.transport.abort()
+            break
         return await self._dial(direct=direct)
 
     async def _dial(self, *, direct: bool) -> Connection:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -71,6 +73,12 @@ class Wire:
 
     def leave(self) -> None:
         """Hangs up at once."""
+        self._writer.transport.abort()
+
+    def crash(self) -> None:
+        """Ends with a TCP reset, which overtakes what the other side has not read."""
+        endpoint = self._writer.get_extra_info("socket")
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
     async def send(self, data: bytes) -> None:

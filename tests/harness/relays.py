@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from proxy import config
 from proxy.app import App
 from proxy.embedders.base import NoEmbedder
@@ -18,16 +16,6 @@ from tests.harness.network import Endpoint
 from tests.harness.payloads import ask
 from tests.harness.proxy import CHAT, Proxy
 from tests.harness.upstream import JSON, Visit, within
-
-PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
-def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes away what the shell of whoever runs the tests says about proxies and certificates."""
-    for name in PROXY_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
 
 Start = Callable[..., Awaitable[Proxy]]
 
