@@ -42,7 +42,7 @@ class Connection:
         self.add_listener = self._listeners.add
         self.discard_listener = self._listeners.discard
 
-    def is_received(self) -> bool:
+    async def wait_for_body(self, _: float) -> bool:
         return True
 
     def is_ready(self) -> bool:

@@ -170,6 +170,33 @@ async def test_chunked_uploads_stream_through(proxy: Proxy, upstream: Upstream) 
     assert upstream.last.every("content-length") == []
 
 
+async def test_an_early_answer_needs_no_body(proxy: Proxy, upstream: Upstream) -> None:
+    """A client that sends its head and waits gets what upstream has to say to the head alone."""
+
+    async def refuse(visit: Visit) -> None:
+        visit.start(401, [JSON, ("content-length", "2"), ("connection", "close")])
+        visit.send(b"{}")
+
+    upstream.script(refuse)
+    async with await proxy.open("POST", "/v1/files", headers=[("Content-Length", "1000000")]) as wire:
+        assert (await wire.answer()).status == 401
+
+
+async def test_a_body_behind_its_head_is_sent_over_a_kept_connection(proxy: Proxy, upstream: Upstream) -> None:
+    """Clients send head and body in two packets: what is small is still there as a whole, and can be sent twice."""
+
+    async def drop(visit: Visit) -> None:
+        await visit.read()
+        visit.abort()
+
+    upstream.script(respond(b"1"), drop, respond(b"2"))
+    await proxy.request("GET", "/v1/models")
+    async with await proxy.open("POST", "/v1/embeddings", headers=[("Content-Length", "2")]) as wire:
+        await wire.send(b"{}")
+        assert (await wire.answer()).body == b"2"
+    assert [visit.body for visit in upstream.visits] == [b"", b"{}", b"{}"]
+
+
 async def test_chunked_chat_requests_get_memory(proxy: Proxy, upstream: Upstream, user: str) -> None:
     """A chat request whose length is not known beforehand is understood, too, and has one when it goes on."""
     body = ask("I keep bees in the garden.")

@@ -13,8 +13,8 @@ class ClientConnection(Protocol):
 
     asks_for_websocket: bool
 
-    def is_received(self) -> bool:
-        """Whether the request's body is here to its end."""
+    async def wait_for_body(self, seconds: float) -> bool:
+        """Whether anything of the request's body, or its end, has come within so many *seconds*."""
 
     def add_listener(self, listener: Callable[[], None]) -> None:
         """Has *listener* called when the client leaves."""

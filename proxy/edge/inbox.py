@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from starlette.types import Receive
 
 from proxy.edge.connection import ClientConnection
 from proxy.errors import ApiError
 from proxy.tasks import Tasks
+
+# Clients send head and body one after the other; who has sent nothing by then may be waiting for an early answer.
+PATIENCE_S: Final = 0.02
 
 
 class ClientGoneError(Exception):
@@ -64,7 +67,7 @@ class Inbox:
         Raises:
             ClientGoneError: the client has left.
         """
-        if self._connection is not None and not self._connection.is_received():
+        if self._connection is not None and not await self._connection.wait_for_body(PATIENCE_S):
             return self._stream(b"")
         message = await self._receive()
         if message["type"] == "http.disconnect":

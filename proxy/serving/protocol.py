@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import httptools
@@ -67,9 +68,14 @@ class CycleConnection:
         self._flow = cycle.flow
         self._transport = cycle.transport
 
-    def is_received(self) -> bool:
+    async def wait_for_body(self, seconds: float) -> bool:
         """As :class:`ClientConnection` has it."""
-        return not self._cycle.more_body
+        cycle = self._cycle
+        if not cycle.message_event.is_set() and not cycle.waiting_for_100_continue:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await cycle.message_event.wait()
+        return cycle.message_event.is_set()
 
     def is_ready(self) -> bool:
         """As :class:`ClientConnection` has it."""

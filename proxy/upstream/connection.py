@@ -66,6 +66,9 @@ class Connection(asyncio.Protocol):
     def start(self, request: Request, before: bytes, after: bytes) -> Response:
         """Sends *request*, all but a body that is streamed or large: that is :meth:`upload`'s."""
         response = Response(self, bodiless=request.method == "HEAD", upgrade=request.upgrade)
+        if self.is_closed:
+            response.fail(UpstreamError("reset", "the connection was closed before it could be used"))
+            return response
         self.served += 1
         self._response = response
         self._parser = httptools.HttpResponseParser(self)
@@ -164,6 +167,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         response = self._response
         if response is not None and exc is None and self._ends_with_connection and not self._in_head:
+            self._response = self._parser = None
             response.finish()
             response.wake()
         else:

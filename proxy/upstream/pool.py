@@ -19,6 +19,8 @@ from proxy.upstream.response import Response
 KEEP_ALIVE_S: Final = 50.0
 # How much earlier than announced: the announcement was made when the last response ended, as seen from there.
 MARGIN_S: Final = 1.0
+# No server closes what was idle for so short a time, but for a restart.
+RECENT_S: Final = 1.0
 # Until a connection is no longer kept, however busy: then its name is resolved anew.
 MAX_AGE_S: Final = 300.0
 
@@ -59,15 +61,17 @@ class Upstream:
             UpstreamError: there will be none.
         """
         streamed = not isinstance(request.body, bytes)
-        # What is streamed cannot be sent twice, so it does not go where it might have to be.
-        connection = await self._acquire(fresh=streamed or request.upgrade, direct=request.upgrade)
+        # What is streamed cannot be sent twice, so it does not go where it might have to be; and a tunnel through a
+        # forward proxy is no ordinary connection.
+        idle_s = 0.0 if request.upgrade else RECENT_S if streamed else KEEP_ALIVE_S
+        connection = await self._acquire(idle_s, direct=request.upgrade)
         try:
             return await self._exchange(connection, request)
         except UpstreamError as exc:
             if not exc.unanswered or streamed:
                 raise
         # Not on another kept one, which may be as stale.
-        return await self._exchange(await self._acquire(fresh=True, direct=request.upgrade), request)
+        return await self._exchange(await self._acquire(0.0, direct=request.upgrade), request)
 
     async def _exchange(self, connection: Connection, request: Request) -> Response:
         response = connection.start(request, *self._dialer.around_target(direct=request.upgrade))
@@ -95,9 +99,10 @@ class Upstream:
 
     # Connections, from the cradle to the grave.
 
-    async def _acquire(self, *, fresh: bool, direct: bool) -> Connection:
+    async def _acquire(self, idle_s: float, *, direct: bool) -> Connection:
+        """A connection that has not been idle for longer than so many seconds; with 0, a new one."""
         while True:
-            if not fresh and (kept := self._take_idle()) is not None:
+            if (kept := self._take_idle(idle_s)) is not None:
                 return kept
             if self._open < self._limit or self._drop_idle():
                 self._open += 1
@@ -107,7 +112,7 @@ class Upstream:
                 break
             if given.is_closed:  # between being given and being taken: its slot is gone, too
                 continue
-            if not fresh:
+            if idle_s:
                 return given
             self._all.discard(given)  # its slot is ours
             given.transport.abort()
@@ -126,12 +131,15 @@ class Upstream:
         except BaseException:
             self._free_slot()
             raise
+        if connection.is_closed:
+            self._free_slot()
+            raise UpstreamError("reset", "the upstream closed the connection at once")
         self._all.add(connection)
         return connection
 
-    def _take_idle(self) -> Connection | None:
+    def _take_idle(self, idle_s: float) -> Connection | None:
         now = asyncio.get_running_loop().time()
-        while self._idle:
+        while self._idle and now - self._idle[-1].idle_since < idle_s:
             connection = self._idle.pop()
             if _is_fit(connection, now):
                 return connection

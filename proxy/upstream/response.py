@@ -49,6 +49,8 @@ class Response:
         self._failure: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
+        self._is_offering = False
+        self._loop = asyncio.get_running_loop()
 
     def header(self, name: bytes) -> bytes:
         """The value of the first header of that name (lower case), ``b""`` where there is none."""
@@ -90,7 +92,7 @@ class Response:
     async def _wait(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         await self._waiter
 
     def abort(self) -> None:
@@ -127,12 +129,26 @@ class Response:
 
     def wake(self) -> None:
         """There is something new for whoever waits."""
-        if self._sink is not None and self._pieces and not self.is_complete:
-            piece = self._take_pieces()
-            if self._sink(piece):
-                return
+        if self._sink is None or self.is_complete or self._failure is not None:
+            self._release()
+        elif self._pieces and not self._is_offering:
+            self._is_offering = True
+            # What a busy upstream sends meanwhile goes along: one write instead of several.
+            self._loop.call_soon(self._offer)
+
+    def _offer(self) -> None:
+        """Gives the sink what has arrived."""
+        self._is_offering = False
+        sink = self._sink
+        if sink is None or self.is_complete or self._failure is not None:
+            return  # it is up to the reader, who has been released
+        piece = self._take_pieces()
+        if not sink(piece):
             self._pieces.append(piece)
             self._held = len(piece)
+            self._release()
+
+    def _release(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
