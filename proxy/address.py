@@ -66,6 +66,10 @@ class Address:
         """As in a URL; for a Unix socket, one that stands for it."""
         return f"{self.scheme}://{self.authority}"
 
+    def __str__(self) -> str:
+        """As it could be configured, without user and password."""
+        return f"{self.origin if self.socket_path is None else f'{UNIX}{self.socket_path}:'}{self.prefix}"
+
     def is_own(self, host: str, port: int) -> bool:
         """Whether a server that listens on *host* and *port* would be this address itself. May ask the resolver."""
         if self.socket_path is not None or self.port != port:

@@ -1,5 +1,6 @@
 """Settings: one YAML file, the environment over it, flags over both; parsed once, frozen, no secret ever printed."""
 
+import base64
 import difflib
 import os
 import re
@@ -97,6 +98,14 @@ class Upstream(Section):
     @property
     def address(self) -> Address:
         return Address.parse(self.base_url)
+
+    @property
+    def authorization(self) -> bytes | None:
+        """What replaces the client's header of that name, if anything is configured."""
+        if self.api_key is not None:
+            return b"Bearer " + self.api_key.get_secret_value().encode()
+        userinfo = self.address.userinfo
+        return None if userinfo is None else b"Basic " + base64.b64encode(userinfo.encode())
 
     @field_validator("client_key_file")
     @classmethod

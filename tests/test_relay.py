@@ -1,6 +1,7 @@
 """The relay: whatever is under ``/v1/`` goes upstream and comes back byte for byte."""
 
 import asyncio
+import base64
 import gzip
 
 import pytest
@@ -263,6 +264,13 @@ async def test_events_cut_anywhere_are_understood(proxy: Proxy, upstream: Upstre
     answer = await proxy.chat(user, ask("How warm is it today?", stream=True))
     assert answer.body == whole
     assert (await proxy.texts(user))[1] == "Größe: 七\u2028度 🐝"
+
+
+async def test_a_password_in_the_base_url_is_sent(launch: Launch, upstream: Upstream) -> None:
+    """As any client would, in place of what the proxy's own client sends."""
+    proxy = await launch(ready=False, upstream={"base_url": f"{upstream.url.replace('//', '//me:hush%21@')}/v1"})
+    await proxy.request("GET", "/v1/models", headers={"Authorization": "Bearer sk-client"})
+    assert upstream.last.every("authorization") == [b"Basic " + base64.b64encode(b"me:hush!")]
 
 
 async def test_the_token_is_the_clients_or_the_configured_one(launch: Launch, upstream: Upstream, user: str) -> None:

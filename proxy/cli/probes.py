@@ -5,7 +5,6 @@ import os
 import time
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -52,23 +51,22 @@ async def check_upstream(settings: Settings) -> Finding:
     """Asks for the list of models, the way that chats take."""
     from proxy.upstream import Request, Upstream
 
-    key = settings.upstream.api_key
-    url = f"{settings.upstream.base_url}/models"
-    headers = [] if key is None else [(b"authorization", f"Bearer {key.get_secret_value()}".encode())]
+    address = settings.upstream.address
     if settings.points_at_itself:
-        return Finding("upstream", "failed", f"{_show_url(url)}: {POINTS_AT_ITSELF}", "check upstream.base_url")
+        return Finding("upstream", "failed", f"{address}: {POINTS_AT_ITSELF}", "check upstream.base_url")
+    key = settings.upstream.authorization
+    headers = [] if key is None else [(b"authorization", key)]
     upstream = Upstream(settings.upstream)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            target = f"{settings.upstream.address.prefix}/models".encode("ascii")
-            response = await upstream.send(Request("GET", target, headers))
+            response = await upstream.send(Request("GET", f"{address.prefix}/models".encode("ascii"), headers))
     except (UpstreamError, TimeoutError) as exc:
         why = str(exc) or f"no answer within {PATIENCE_S:g} s"
         advice = "check upstream.base_url, and this machine's network and HTTPS_PROXY"
-        return Finding("upstream", "failed", f"{_show_url(url)}: {why}", advice)
+        return Finding("upstream", "failed", f"{address}/models: {why}", advice)
     finally:
         await upstream.aclose()
-    return _judge_status(_show_url(url), response.status, has_key=key is not None)
+    return _judge_status(f"{address}/models", response.status, has_key=key is not None)
 
 
 def _judge_status(url: str, status: int, *, has_key: bool) -> Finding:
@@ -216,9 +214,3 @@ def check_admin(settings: Settings) -> Finding:
         found = "without admin.token, /memory and /metrics answer clients on this machine only"
         return Finding("admin", "note", found, "set admin.token to reach them from elsewhere")
     return Finding("admin", "ok", "/memory and /metrics want the token")
-
-
-def _show_url(url: str) -> str:
-    """*url* without a name and password in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -2,7 +2,6 @@
 that the upstream did not end.
 """
 
-import base64
 import secrets
 from collections.abc import AsyncIterator
 from typing import Final
@@ -51,7 +50,7 @@ class Relay:
     def __init__(self, upstream: Upstream, settings: Settings, metrics: Metrics) -> None:
         self._upstream = upstream
         self._path = settings.upstream.address.prefix.encode("ascii")
-        self._authorization = _authorization(settings)
+        self._authorization = settings.upstream.authorization
         own = headers.OWN_REQUEST_HEADERS | {settings.identity.header.lower().encode("ascii")}
         self._dropped = headers.NOT_FORWARDED | own | {headers.HOP}
         if self._authorization is not None:
@@ -182,15 +181,6 @@ def _make_sink(client: ClientConnection, capture: Capture | None) -> Sink:
         return True
 
     return sink
-
-
-def _authorization(settings: Settings) -> bytes | None:
-    """What replaces the client's, if anything is configured."""
-    if (secret := settings.upstream.api_key) is not None:
-        return b"Bearer " + secret.get_secret_value().encode()
-    if (userinfo := settings.upstream.address.userinfo) is not None:
-        return b"Basic " + base64.b64encode(userinfo.encode())
-    return None
 
 
 def _with_length(kept: RawHeaders, length: bytes) -> RawHeaders:
