@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from tests.harness import Proxy, Upstream, run_proxy, run_upstream
+from tests.harness.network import Resolver
+from tests.harness.relays import Start, starting_relays
 from tests.processes import FOREIGN
 
 Launch = Callable[..., Awaitable[Proxy]]
@@ -70,3 +72,17 @@ async def launch(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Launch]:
             return await stack.enter_async_context(run_proxy(tmp_path / "data", upstream.url, **options))
 
         yield start
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts a relay, which is a proxy without a keeper: see :func:`starting_relays`."""
+    async with starting_relays(tmp_path / "data") as starter:
+        yield starter
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    """What names mean, for as long as the test runs."""
+    with Resolver.installed(monkeypatch) as installed:
+        yield installed

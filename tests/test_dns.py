@@ -1,33 +1,19 @@
 """The upstream's name: asked anew for each connection, with all of its addresses, and never for longer than allowed."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests.harness import Proxy, respond
 from tests.harness.network import Endpoint, Resolver, run_endpoint, silent_port
-from tests.harness.relays import Start, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure
 from tests.harness.upstream import JSON
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("resolver")]
 
 NAME = "upstream.test"
 FIRST, SECOND, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
-
-
-@pytest.fixture(autouse=True)
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    with Resolver.installed(monkeypatch) as installed:
-        yield installed
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a relay: see :func:`starting_relays`."""
-    async with starting_relays(tmp_path / "data") as starter:
-        yield starter
 
 
 @pytest_asyncio.fixture(loop_scope="session")

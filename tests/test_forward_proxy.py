@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,12 @@ from tests.harness import Gate, Wire
 from tests.harness.client import render_request
 from tests.harness.network import Authority, Endpoint, ForwardProxy, Resolver, closed_port, run_endpoint, silent_port
 from tests.harness.payloads import ask
-from tests.harness.relays import Start, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure
 from tests.harness.upstream import Script, Visit, respond
 from tests.processes import Proxy as ProxyProcess
 from tests.processes import run_command
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("resolver")]
 
 # Known to the forward proxy alone.
 NAME = "upstream.test"
@@ -28,12 +28,6 @@ USER, PASSWORD = "ada", "p@ss:w/rd"
 IN_URL = "ada:p%40ss%3Aw%2Frd"
 CREDENTIALS = f"{USER}:{PASSWORD}"
 BASIC = b"Basic " + base64.b64encode(CREDENTIALS.encode())
-
-
-@pytest.fixture(autouse=True)
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    with Resolver.installed(monkeypatch) as installed:
-        yield installed
 
 
 @pytest.fixture
@@ -59,13 +53,6 @@ async def forward(secure: Endpoint) -> AsyncIterator[ForwardProxy]:
 def routes_to(endpoint: Endpoint) -> dict[str, str]:
     authority = endpoint.url.partition("://")[2]
     return {authority: authority.replace(NAME, "127.0.0.1")}
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a relay: see :func:`starting_relays`."""
-    async with starting_relays(tmp_path / "data") as starter:
-        yield starter
 
 
 async def test_https_goes_through_a_tunnel(

@@ -2,11 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from proxy.errors import ConfigError
 from tests.harness import Gate, Wire, respond, stream
@@ -14,7 +13,7 @@ from tests.harness.client import render_request
 from tests.harness.network import Authority, Endpoint, Resolver, run_endpoint, run_strict_tls
 from tests.harness.payloads import ask, events
 from tests.harness.proxy import CHAT
-from tests.harness.relays import Start, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure
 from tests.harness.upstream import EVENTS, Visit, chunk
 from tests.processes import Proxy as ProxyProcess
 from tests.processes import run_command
@@ -27,19 +26,6 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    with Resolver.installed(monkeypatch) as installed:
-        yield installed
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a relay: see :func:`starting_relays`."""
-    async with starting_relays(tmp_path / "data") as starter:
-        yield starter
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -15,17 +15,10 @@ from tests.harness.client import render_request
 from tests.harness.network import Endpoint, ForwardProxy, run_endpoint, run_unix_endpoint
 from tests.harness.payloads import ask, events
 from tests.harness.proxy import CHAT
-from tests.harness.relays import Start, expect_failure, starting_relays
+from tests.harness.relays import Start, expect_failure
 from tests.processes import Proxy as ProxyProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a relay: see :func:`starting_relays`."""
-    async with starting_relays(tmp_path / "data") as starter:
-        yield starter
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.harness import Gate, Proxy
 from tests.harness.network import Authority, Endpoint, Resolver, closed_port, reset, run_endpoint, silent_port
 from tests.harness.payloads import ask
-from tests.harness.relays import Start, expect_failure, run_relay, starting_relays
+from tests.harness.relays import Start, expect_failure, run_relay
 from tests.harness.upstream import Script, Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,12 +22,6 @@ CLIENT_KEY = "sk-of-the-client"
 OWN_KEY = "sk-of-the-proxy"
 # Long enough that a busy machine connects in time, short enough to be waited for.
 PATIENCE_S = 0.3
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    with Resolver.installed(monkeypatch) as installed:
-        yield installed
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -42,13 +36,6 @@ async def impatient(broken_end: Endpoint, tmp_path_factory: pytest.TempPathFacto
     upstream = {"read_timeout_s": PATIENCE_S, "max_connections": 1, "api_key": OWN_KEY}
     async with run_relay(tmp_path_factory.mktemp("impatient"), f"{broken_end.url}/v1", **upstream) as proxy:
         yield proxy
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts a relay: see :func:`starting_relays`."""
-    async with starting_relays(tmp_path / "data") as starter:
-        yield starter
 
 
 @pytest_asyncio.fixture(loop_scope="session")

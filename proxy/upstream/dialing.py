@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 import urllib.request
+from contextlib import ExitStack
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -74,12 +75,11 @@ class Dialer:
         sock = await aiohappyeyeballs.start_connection(
             await _resolve(address), happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S, interleave=1, loop=loop
         )
-        try:
+        with ExitStack() as undo:
+            undo.callback(sock.close)
             _set_options(sock)
             await loop.create_connection(lambda: protocol, sock=sock, ssl=tls, server_hostname=name)
-        except BaseException:
-            sock.close()
-            raise
+            undo.pop_all()
 
     async def _tunnel(self, protocol: asyncio.Protocol, proxy: SplitResult) -> None:
         """``CONNECT``, and TLS to the upstream inside it."""
@@ -90,7 +90,8 @@ class Dialer:
             b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (target, target, _credentials(proxy))
         )
         await self._connect(handshake, _as_address(proxy), self._proxy_tls)
-        try:
+        with ExitStack() as undo:
+            undo.callback(handshake.transport.abort)
             await handshake.done
             handshake.transport.set_protocol(protocol)
             transport: asyncio.BaseTransport | None = handshake.transport
@@ -98,13 +99,11 @@ class Dialer:
                 name = self._address.host
                 transport = await loop.start_tls(handshake.transport, protocol, self._tls, server_hostname=name)
             if transport is None:
-                raise ConnectionResetError("the connection was closed during the handshake")  # noqa: TRY301  # see above
+                raise ConnectionResetError("the connection was closed during the handshake")
             protocol.connection_made(transport)
             if self._tls is None:
                 handshake.transport.resume_reading()
-        except BaseException:
-            handshake.transport.abort()
-            raise
+            undo.pop_all()
 
 
 class _ProxyHandshake(asyncio.Protocol):

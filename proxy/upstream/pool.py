@@ -80,20 +80,19 @@ class Upstream:
             upload = self._uploads.spawn(self._upload(connection, request), name="upload", awaited=True)
         try:
             await response.head()
-        except BaseException:
-            response.abort()
-            if upload is not None:
-                upload.cancel()
-            raise
+        finally:
+            if not response.status:
+                response.abort()
+                if upload is not None:
+                    upload.cancel()
         return response
 
     async def _upload(self, connection: Connection, request: Request) -> None:
         try:
             await connection.upload(request)
-        except BaseException:
-            connection.abort()  # upstream must not take half a body for a whole one
-            raise
         finally:
+            if not connection.is_body_sent:
+                connection.abort()  # upstream must not take half a body for a whole one
             if isinstance(request.body, AsyncIterator) and hasattr(request.body, "aclose"):
                 await request.body.aclose()
 
@@ -125,16 +124,13 @@ class Upstream:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await self._dialer.dial(connection, direct=direct)
+            if not connection.is_closed:
+                self._all.add(connection)
         except TimeoutError as exc:
-            self._free_slot()
             raise UpstreamError("connect_timeout", f"no connection in {self._connect_timeout_s:g} s") from exc
-        except BaseException:
-            self._free_slot()
-            raise
-        if connection.is_closed:
-            self._free_slot()
-            raise UpstreamError("reset", "the upstream closed the connection at once")
-        self._all.add(connection)
+        finally:
+            if connection not in self._all:
+                self._free_slot()
         return connection
 
     def _take_idle(self, idle_s: float) -> Connection | None:
