@@ -22,11 +22,18 @@ JSON = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-A: 1\r\nx-a: 2\r
 BEGUN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\ndata:\r\n3\r\n \xff"
 CHUNKS = BEGUN + b"\n\r\n0\r\nX-User-Id: eve\r\n\r\n"
 INTERIM = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+SLOPPY = b"HTTP/1.1 200\nx-a:  1 \t\ntransfer-encoding: chunked \n\n5  \r\ndata:\r\n0\r\n\r\n"
 UNTIL_CLOSED = b"HTTP/1.1 200 Fine\r\n\r\nall that there is"
 RECORDED = {
     "length": (JSON, False, (200, b'{"a":1}', "", True)),
     "chunks with a trailer": (CHUNKS, False, (200, b"data: \xff\n", "", True)),
     "interim answers": (INTERIM + CHUNKS, False, (200, b"data: \xff\n", "", True)),
+    "sloppy ends of lines": (SLOPPY, False, (200, b"data:", "", True)),
+    "an offer of HTTP/2": (
+        JSON.replace(b"X-A: 1", b"Upgrade: h2c\r\nConnection: Upgrade"),
+        False,
+        (200, b'{"a":1}', "", True),
+    ),
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", False, (204, b"", "", True)),
     "not modified": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", False, (304, b"", "", True)),
     "its last": (JSON.replace(b"X-A: 1", b"Connection: close"), False, (200, b'{"a":1}', "", False)),
@@ -167,6 +174,12 @@ def test_noise_is_an_answer_or_a_failure(name: str, noise: list[tuple[int, bytes
         data[place % (len(data) + 1) : place % (len(data) + 1) + len(piece) // 2] = piece
     status, _, _, failure, _ = asyncio.run(play(cut(bytes(data), places), closes=True))
     assert failure or 200 <= status < 600
+
+
+async def test_space_around_a_value_is_no_part_of_it() -> None:
+    """As HTTP has it."""
+    status, headers, *_ = await play([SLOPPY], closes=False)
+    assert (status, headers) == (200, [(b"x-a", b"1"), (b"transfer-encoding", b"chunked")])
 
 
 async def test_a_head_is_bounded() -> None:

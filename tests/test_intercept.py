@@ -172,6 +172,12 @@ async def test_our_headers_stay_here(launch: Launch, upstream: Upstream, header:
         assert names == {"x-other", "x-memory-proxy-hop"}
 
 
+async def test_space_around_a_user_id_is_no_part_of_it(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """As of any header's value, so that one user does not become two."""
+    await proxy.request("POST", CHAT, headers=[("X-User-Id", f"  {user} \t ")], body=ask("I keep bees in the garden."))
+    assert await proxy.texts(user) == ["I keep bees in the garden.", "Noted."]
+
+
 # configured, asked for, and what then happens: recalled and injected, only recalled, stored
 MODES = [
     ("full", None, "injected", True),

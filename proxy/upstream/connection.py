@@ -72,6 +72,8 @@ class Connection(asyncio.Protocol):
         self.served += 1
         self._response = response
         self._parser = httptools.HttpResponseParser(self)
+        # Small servers write these, and every client reads them.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._head_bytes = self._header_bytes = 0
         self._in_head = True
         self._is_message_complete = False
@@ -194,7 +196,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head or self._response is None:
             return  # a trailer: no field of ours may come that late
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")  # space around a value is no part of it
         self._response.headers.append((name, value))
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEAD_BYTES:
