@@ -43,7 +43,7 @@ def identify(sent: list[bytes], body_user: str | None) -> Scope | None:
     if len(set(sent)) > 1:
         raise bad_user_id("header was sent twice with different values")
     try:
-        user_id = sent[0].decode()
+        user_id = sent[0].strip(b" \t").decode()  # space around a value is no part of it
     except UnicodeDecodeError:
         raise bad_user_id("is not valid UTF-8") from None
     return Scope(check_user_id(user_id))

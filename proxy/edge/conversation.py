@@ -60,7 +60,7 @@ def check_conversation_id(sent: bytes | None) -> str | None:
     if not sent:
         return None
     try:
-        text = sent.decode()
+        text = sent.strip(b" \t").decode()
     except UnicodeDecodeError:
         raise ApiError(400, "bad_conversation_id", "X-Conversation-Id is not valid UTF-8.") from None
     if len(text) > MAX_ID_CHARACTERS or not text.isprintable():

@@ -122,10 +122,6 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header: the space behind a value is no part of it, and must not make another user of one."""
-        super().on_header(name, value.rstrip(b" \t"))
-
     def on_headers_complete(self) -> None:
         """The head is complete: the app may begin."""
         asks_for_upgrade = self.parser.should_upgrade()
