@@ -36,7 +36,7 @@ ANSWERS: Final[dict[Failure, tuple[tuple[int, str], str, bool | None]]] = {
     "refused": (UNREACHABLE, "The upstream cannot be reached: it does not accept connections.", True),
     "dns": (UNREACHABLE, "The upstream cannot be reached: its name cannot be resolved.", True),
     "tls": (UNREACHABLE, "The upstream cannot be reached: no secure (TLS) connection to it can be made.", False),
-    "proxy": (UNREACHABLE, "The upstream cannot be reached: the forward proxy did not let the request through.", None),
+    "proxy": (UNREACHABLE, "The upstream cannot be reached through the forward proxy.", None),
     "reset": (UNREACHABLE, "The upstream closed the connection before it answered.", True),
     "protocol": (UNREACHABLE, "The upstream's answer is not valid HTTP.", None),
     "connect_timeout": (TIMED_OUT, "The upstream did not accept a connection in time.", True),

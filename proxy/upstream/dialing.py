@@ -6,7 +6,8 @@ import ipaddress
 import socket
 import ssl
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -15,7 +16,7 @@ import httptools
 
 from proxy.address import DEFAULT_PORTS, Address
 from proxy.config import Upstream as UpstreamSettings
-from proxy.errors import ConfigError, UpstreamError
+from proxy.errors import ConfigError, Failure, UpstreamError
 
 # How long the next address waits for the one before it: what RFC 8305 recommends.
 HAPPY_EYEBALLS_DELAY_S: Final = 0.25
@@ -49,22 +50,13 @@ class Dialer:
         Raises:
             UpstreamError: of the kind that says what went wrong.
         """
-        try:
+        with _translated(""):
             if self._proxy is None:
                 await self._connect(protocol, self._address, self._tls)
             elif self._tls is None and not direct:
-                await self._connect(protocol, _as_address(self._proxy), self._proxy_tls)
+                await self._connect_to_proxy(protocol, self._proxy)
             else:
                 await self._tunnel(protocol, self._proxy)
-        except socket.gaierror as exc:
-            raise UpstreamError("dns", f"its name cannot be resolved: {exc.strerror}") from exc
-        except ssl.SSLError as exc:
-            raise UpstreamError("tls", _describe_tls(exc)) from exc
-        except TimeoutError as exc:  # the system's own
-            raise UpstreamError("connect_timeout", "the system gave up connecting") from exc
-        except OSError as exc:
-            kind: Final = "reset" if isinstance(exc, ConnectionResetError) else "refused"
-            raise UpstreamError(kind, exc.strerror or str(exc)) from exc
 
     async def _connect(self, protocol: asyncio.BaseProtocol, address: Address, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
@@ -81,6 +73,10 @@ class Dialer:
             await loop.create_connection(lambda: protocol, sock=sock, ssl=tls, server_hostname=name)
             undo.pop_all()
 
+    async def _connect_to_proxy(self, protocol: asyncio.BaseProtocol, proxy: SplitResult) -> None:
+        with _translated("the forward proxy: "):
+            await self._connect(protocol, _as_address(proxy), self._proxy_tls)
+
     async def _tunnel(self, protocol: asyncio.Protocol, proxy: SplitResult) -> None:
         """``CONNECT``, and TLS to the upstream inside it."""
         loop = asyncio.get_running_loop()
@@ -89,7 +85,7 @@ class Dialer:
         handshake = _ProxyHandshake(
             b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (target, target, _credentials(proxy))
         )
-        await self._connect(handshake, _as_address(proxy), self._proxy_tls)
+        await self._connect_to_proxy(handshake, proxy)
         with ExitStack() as undo:
             undo.callback(handshake.transport.abort)
             await handshake.done
@@ -104,6 +100,22 @@ class Dialer:
             if self._tls is None:
                 handshake.transport.resume_reading()
             undo.pop_all()
+
+
+@contextmanager
+def _translated(who: str) -> Iterator[None]:
+    """The system's errors as ours. *who*: what stands before their reasons."""
+    try:
+        yield
+    except socket.gaierror as exc:
+        raise UpstreamError("dns", f"{who}its name cannot be resolved: {exc.strerror}") from exc
+    except ssl.SSLError as exc:
+        raise UpstreamError("tls", f"{who}{_describe_tls(exc)}") from exc
+    except TimeoutError as exc:  # the system's own
+        raise UpstreamError("connect_timeout", f"{who}the system gave up connecting") from exc
+    except OSError as exc:
+        kind: Failure = "reset" if isinstance(exc, ConnectionResetError) else "refused"
+        raise UpstreamError(kind, f"{who}{exc.strerror or exc}") from exc
 
 
 class _ProxyHandshake(asyncio.Protocol):
