@@ -1,11 +1,10 @@
 """Where the upstream is: a URL, or a Unix socket with a path behind it."""
 
 import ipaddress
-import re
 import socket
 from dataclasses import dataclass, field
 from typing import Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 UNIX: Final = "unix:"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -41,11 +40,11 @@ class Address:
             path, colon, prefix = url.removeprefix(UNIX).partition(":")
             if not path.startswith("/") or path.endswith("/"):
                 raise ValueError("should be a socket's absolute path, such as unix:/run/llm.sock")
-            if not re.fullmatch(r"(?:/[^\s?#:]*)?", prefix):
+            if prefix[:1] not in ("", "/") or any(mark in prefix for mark in "?#:"):
                 raise ValueError("should have a path behind the second colon, such as unix:/run/llm.sock:/v1")
             # unix:///run/llm.sock is what other programs write.
             path = "/" + path.lstrip("/")
-            return cls("http", "localhost", 80, prefix.rstrip("/") if colon else UNIX_PREFIX, path)
+            return cls("http", "localhost", 80, _quote(prefix) if colon else UNIX_PREFIX, path)
         parts = urlsplit(url)
         if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
             raise ValueError("should be a URL such as https://api.openai.com/v1")
@@ -53,7 +52,7 @@ class Address:
             raise ValueError("should have no query and no fragment")
         userinfo = None if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-        return cls(parts.scheme, _ascii(parts.hostname), port, parts.path.rstrip("/"), userinfo=userinfo)
+        return cls(parts.scheme, _ascii(parts.hostname), port, _quote(parts.path), userinfo=userinfo)
 
     @property
     def authority(self) -> str:
@@ -81,6 +80,11 @@ class Address:
             return not theirs.isdisjoint(_resolve(host, port))
         except OSError:
             return False  # what has no address now has to be found out when it is asked
+
+
+def _quote(path: str) -> str:
+    """*path* as it may stand in a request; what is percent-encoded already stays as it is."""
+    return quote(path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
 
 
 def _ascii(host: str) -> str:

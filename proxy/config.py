@@ -58,6 +58,15 @@ def _upstream_url(value: str) -> str:
     return value if value.startswith(UNIX) else value.rstrip("/")
 
 
+def _key(value: SecretStr) -> SecretStr:
+    # Keys are read from files, which end with a line end; within a header it would begin another one.
+    key = value.get_secret_value().strip()
+    if not key.isprintable():
+        raise ValueError("should be one line of printable characters")
+    return SecretStr(key)
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
 Url = Annotated[str, AfterValidator(_http_url)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
@@ -87,7 +96,7 @@ class Server(Section):
 
 class Upstream(Section):
     base_url: UpstreamUrl = "https://api.openai.com/v1"
-    api_key: SecretStr | None = None
+    api_key: Key | None = None
     ca_file: File | None = None
     client_cert_file: File | None = None
     client_key_file: File | None = None
@@ -141,7 +150,7 @@ class Embedding(Section):
     provider: Literal["local", "openai", "none"] = "local"
     model: str | None = None
     base_url: UpstreamUrl | None = None
-    api_key: SecretStr | None = Field(default_factory=_openai_key)
+    api_key: Key | None = Field(default_factory=_openai_key)
 
 
 class Store(Section):

@@ -11,6 +11,8 @@ GOOD = {
     "http://[::1]:80/a/b": ("http://[::1]/a/b", "[::1]", ""),
     "http://me:hush@host:8080/v1": ("http://host:8080/v1", "host:8080", "me:hush"),
     "http://me%40home:a%3Ab@host/v1": ("http://host/v1", "host", "me@home:a:b"),
+    "http://host/ü b/%C3%BC~/v1": ("http://host/%C3%BC%20b/%C3%BC~/v1", "host", ""),
+    "unix:/run/llm.sock:/a b": ("unix:/run/llm.sock:/a%20b", "localhost", ""),
     "https://münchen.example/v1": ("https://xn--mnchen-3ya.example/v1", "xn--mnchen-3ya.example", ""),
     "unix:/run/llm.sock": ("unix:/run/llm.sock:/v1", "localhost", ""),
     "unix:///run/llm.sock": ("unix:/run/llm.sock:/v1", "localhost", ""),

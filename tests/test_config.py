@@ -154,3 +154,13 @@ def test_settings_do_not_change() -> None:
     """They are read in several threads and tasks."""
     with pytest.raises(ValidationError):
         config.load().server.port = 1  # type: ignore[misc]  # that it is read-only is what is tested
+
+
+def test_a_key_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line end of the file that it was read from goes; one within it is an error that does not show the key."""
+    monkeypatch.setenv("MEMORY_PROXY_UPSTREAM__API_KEY", "sk-hush\n")
+    assert load(tmp_path, "").upstream.authorization == b"Bearer sk-hush"
+    monkeypatch.setenv("MEMORY_PROXY_UPSTREAM__API_KEY", "sk-hush\r\nX-Evil: 1")
+    with pytest.raises(ConfigError, match=r"upstream\.api_key: .*one line") as caught:
+        load(tmp_path, "")
+    assert "hush" not in str(caught.value)

@@ -34,6 +34,7 @@ def test_headers_that_the_response_names_stay_behind() -> None:
     """``Connection`` names headers in any case."""
     raw: RawHeaders = [(b"connection", b"X-Hop, keep-alive"), (b"x-hop", b"1"), (b"x-end", b"1")]
     assert for_client(raw, []) == [(b"x-end", b"1")]
+    assert for_client([(b"connection", b"keep-alive"), *raw], []) == [(b"x-end", b"1")]
 
 
 def test_lookup() -> None:

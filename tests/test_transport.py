@@ -89,6 +89,14 @@ async def test_failures_are_httpx2s(upstream: FarEnd) -> None:
             await client.get("/x", timeout=0.05)
 
 
+async def test_a_header_cannot_bring_another(upstream: FarEnd) -> None:
+    """A value with a line end in it is refused before anything is sent."""
+    async with connect(upstream.url) as client:
+        with pytest.raises(httpx2.LocalProtocolError):
+            await client.get("/x", headers={"Authorization": "Bearer k\r\nX-Evil: 1"})
+    assert upstream.visits == []
+
+
 async def test_the_official_client_over_a_socket(tmp_path: Path) -> None:
     """Where the upstream is a Unix socket, its models and embeddings are had there, too."""
     async with run_unix_endpoint(tmp_path / "llm.sock") as endpoint:

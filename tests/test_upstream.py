@@ -1,9 +1,7 @@
 """The way to the upstream: errors by kind, bytes as they are."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -13,6 +11,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream import Request, Upstream
 from tests.harness import Gate, Visit, respond
 from tests.harness import Upstream as FarEnd
+from tests.harness.network import silent_port
 from tests.harness.upstream import JSON, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,19 +28,6 @@ async def way(upstream: FarEnd) -> AsyncIterator[Upstream]:
     opened = open_upstream(upstream.url)
     yield opened
     await opened.aclose()
-
-
-@contextmanager
-def full_socket() -> Iterator[int]:
-    """A port whose queue of connections is full, so that the system leaves new ones without an answer."""
-    with socket.socket() as listener, ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            filling = stack.enter_context(socket.socket())
-            filling.setblocking(False)
-            filling.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 async def fetch(way: Upstream, request: Request) -> bytes:
@@ -87,7 +73,7 @@ async def test_bodies_of_any_size(way: Upstream, upstream: FarEnd) -> None:
 
 async def test_no_connection_in_time() -> None:
     """Where the other side neither accepts nor refuses."""
-    with full_socket() as port:
+    with silent_port() as port:
         assert (await fail(open_upstream(f"http://127.0.0.1:{port}"), GET)).kind == "connect_timeout"
 
 

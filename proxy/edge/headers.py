@@ -54,8 +54,7 @@ def tokens(headers: RawHeaders, name: bytes) -> list[bytes]:
 
 def named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
     """The headers that ``Connection`` makes ones of this hop."""
-    value = first(headers, b"connection")
-    if value is None or value in _USUAL:
+    if all(value in _USUAL for value in every(headers, b"connection")):
         return frozenset()
     return frozenset(tokens(headers, b"connection"))
 

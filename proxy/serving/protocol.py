@@ -92,6 +92,8 @@ class CycleConnection:
 class Protocol(HttpToolsProtocol):
     """One connection of a client. The scope of each request offers a :class:`ClientConnection`."""
 
+    flow: WatchedFlow
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has come."""
         super().connection_made(transport)
@@ -99,8 +101,6 @@ class Protocol(HttpToolsProtocol):
         self.listeners: set[Callable[[], None]] = set()
         self._early: bytes | None = None
         self._is_declined = False
-
-    flow: WatchedFlow
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
@@ -164,7 +164,8 @@ class Protocol(HttpToolsProtocol):
         # Nobody here speaks what is asked for, HTTP/2 for example: then it is an ordinary request (RFC 9110, 7.8),
         # and its body is one. The parser can only be brought to read it by a head that does not ask.
         self._is_declined = False
-        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        version = self.parser.get_http_version().encode("ascii")
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
         lines += [b"%b: %b" % _without_upgrade(*header) for header in self.headers if header[0] not in UPGRADE_HEADERS]
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([*lines, b"", rest]))

@@ -39,6 +39,8 @@ class Transport(httpx2.AsyncBaseTransport):
             raise TypeError("an asynchronous transport needs an asynchronous request body")
         body = b"".join(stream) if isinstance(stream, httpx2.ByteStream) else aiter(stream)
         headers = [(name.lower(), value) for name, value in request.headers.raw if name.lower() not in FRAMING]
+        if any(b"\n" in value or b"\r" in value for _, value in headers):
+            raise httpx2.LocalProtocolError("a header's value has more than one line", request=request)
         async with _translated(request):
             response = await self._upstream.send(Request(request.method, request.url.raw_path, headers, body))
         return httpx2.Response(response.status, headers=response.headers, stream=_Body(response, request))
