@@ -29,6 +29,7 @@ from proxy.keeper.client import KeeperClient
 from proxy.keeper.supervise import Supervisor
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
+from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
 from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
@@ -65,7 +66,15 @@ class App:
         )
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
-        self.recall = RecallService(self.keeper, self._embedder, self._tokens.count, fail_open, self.tasks)
+        self.recall = RecallService(
+            self.keeper,
+            self._embedder,
+            self._tokens.count,
+            fail_open,
+            self.tasks,
+            placement=settings.memory.placement,
+            frame=Frame(settings.memory.template),
+        )
         self.upstream = Upstream(settings.upstream)
         relay = Relay(self.upstream, settings, self.metrics)
         interceptor = Interceptor(relay, self.recall, self.journal, fail_open, self.metrics, settings)

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from proxy.statements import Statement
+
 Mode = Literal["full", "read", "write", "shadow", "off"]
 Status = Literal["injected", "empty", "anonymous", "off", "shadow", "skipped", "timeout", "error"]
 Kind = Literal["turn", "fact"]
@@ -79,12 +81,13 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     superseded_by: str | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """A memory with what is needed to find it.
 
     *vector*: little-endian float16, unit length, or empty where no embedder is configured.
     *terms*: from :func:`proxy.text.pack_terms`, made by analysis version *analysis*.
     *model*: the name of the embedder that made the vector; vectors of different models do not compare.
+    *statements*: what a user states in the text for good, by the same analysis as *terms*.
     """
 
     memory: Memory
@@ -92,13 +95,15 @@ class Record(msgspec.Struct, frozen=True):
     terms: bytes
     analysis: int
     model: str = ""
+    statements: tuple[Statement, ...] = ()
 
 
 class Pack(msgspec.Struct, frozen=True):
     """Many records side by side, as the keeper sends them: decoding is a handful of array views, not a loop.
 
     *vectors*: n × dim little-endian float16; *hashes*/*counts*: each memory's distinct terms one after the other as
-    little-endian uint32 / uint16; *sizes*: uint32, how many distinct terms each memory has.
+    little-endian uint32 / uint16; *sizes*: uint32, how many distinct terms each memory has; *statements*: those of
+    all memories, each with the number of its memory.
     """
 
     memories: list[Memory]
@@ -107,3 +112,4 @@ class Pack(msgspec.Struct, frozen=True):
     hashes: bytes
     counts: bytes
     sizes: bytes
+    statements: list[tuple[int, Statement]] = []

@@ -24,4 +24,5 @@ def make_pack(records: Sequence[Record]) -> Pack:
         hashes=b"".join(hashes.tobytes() for hashes, _ in unpacked),
         counts=b"".join(counts.tobytes() for _, counts in unpacked),
         sizes=np.array([len(hashes) for hashes, _ in unpacked], "<u4").tobytes(),
+        statements=[(row, statement) for row, record in enumerate(records) for statement in record.statements],
     )

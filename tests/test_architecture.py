@@ -19,7 +19,7 @@ ROOT = Path(proxy.__file__).parent
 FLOORS: list[set[str]] = [
     {"proxy.__main__"},
     {"proxy.cli"},
-    {"proxy.bench"},
+    {"proxy.bench", "proxy.evaluation"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock"},
@@ -30,6 +30,8 @@ FLOORS: list[set[str]] = [
     {"proxy.upstream"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens"},
     {"proxy.models", "proxy.errors", "proxy.address"},
+    {"proxy.statements"},
+    {"proxy.cues"},
     {"proxy", "proxy.keeper"},  # nothing but a version and a docstring
 ]
 EDGE_ONLY = ("proxy.edge", "proxy.recall", "proxy.app", "proxy.serving", "proxy.workingset")

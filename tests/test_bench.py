@@ -37,6 +37,7 @@ TINY = Plan(
     endured=10,
     memories=20,
     store_size=60,
+    hoard=40,
     visits=2,
     stored=100,
     kills=1,
@@ -160,7 +161,7 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     said: list[str] = []
     report = run_benchmark(TINY, said.append, Conditions(), parent=tmp_path)
     rows = {row.name: row for row in report.rows}
-    assert len(rows) == len(report.rows) == 50
+    assert len(rows) == len(report.rows) == 52
     kept = ("failed chats", "lost exchanges", "stored twice", "failed streams", "lost or reordered bytes")
     assert [rows[name].value for name in kept] == [0, 0, 0, 0, 0]
     events = name_model(prebuilt_events(TINY.crowd_chunks, usage=False), "mock-000")

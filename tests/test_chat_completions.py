@@ -238,6 +238,63 @@ def test_inject(before: str, after: str) -> None:
     assert parse(head + before.encode() + tail).inject("B") == head + after.encode() + tail
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"role":"user","content":"Tea?"}', '{"role":"user","content":"Tea?\\n\\nB"}'),
+        ('{"content": " x" ,"role":"user"}', '{"content": " x\\n\\nB" ,"role":"user"}'),
+        ('{"role":"user","content":"a\\\\"}', '{"role":"user","content":"a\\\\\\n\\nB"}'),
+        ('{"role":"user","content":"a\\ud83d"}', '{"role":"user","content":"a\\ud83d\\n\\nB"}'),
+        ('{"role":"user","content":"a","content":"b"}', '{"role":"user","content":"a","content":"b\\n\\nB"}'),
+        ('{"role":"user","name":7,"content":"a"}', '{"role":"user","name":7,"content":"a\\n\\nB"}'),
+        (
+            '{"role":"user","content":[ {"type":"text","text":"a"} ]}',
+            '{"role":"user","content":[ {"type":"text","text":"a"} ,{"type":"text","text":"B"}]}',
+        ),
+        (
+            '{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{}}]}',
+            '{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{}},'
+            '{"type":"text","text":"B"}]}',
+        ),
+    ],
+)
+def test_inject_tail(before: str, after: str) -> None:
+    """The text ends the user's message of that index, whatever stands around it and looks like it."""
+    head = f'{{"x": 1.0, "y": {before} , "messages": [{{"role":"user","content":""}},{before}, '.encode()
+    tail = b'{"role":"assistant","content":"Here."}] ,"z":[1E5, ' + b"9" * 400 + b"]}"
+    request = parse(head + before.encode() + b" ," + tail)
+    assert request.inject_tail({1: "B"}) == head + after.encode() + b" ," + tail
+
+
+def test_several_tails_at_once() -> None:
+    """Each text goes to its own message, in whatever order they are named; positions are the dialogue's."""
+    system = {"role": "system", "content": "Be kind."}
+    request = parse(body_of(system, TEA, CALL, RESULT, ANSWER, MORE))
+    sent = json.loads(request.inject_tail({2: "two", 0: 'on"e'}))["messages"]
+    tea, more = {**TEA, "content": 'Tea, please.\n\non"e'}, {**MORE, "content": "More!\n\ntwo"}
+    assert sent == [system, tea, CALL, RESULT, ANSWER, more]
+
+
+def test_replayed_tails_keep_the_prompt_cache() -> None:
+    """The next request, with the same texts and one more, begins with all of the last one's messages as they were."""
+    first, then = body_of(TEA), body_of(TEA, ANSWER, MORE)
+    sent = parse(first).inject_tail({0: "one"})
+    assert parse(then).inject_tail({0: "one", 2: "two"}).startswith(sent.removesuffix(b"]}"))
+
+
+def test_no_tails_no_change() -> None:
+    """Without a text the body stays as it is."""
+    body = body_of(TEA)
+    assert parse(body).inject_tail({}) == body
+
+
+@pytest.mark.parametrize(("index", "error"), [(2, IndexError), (-1, IndexError), (1, ValueError)])
+def test_tails_only_where_the_user_speaks(index: int, error: type[Exception]) -> None:
+    """An index beyond the dialogue, one counted from its end and one of the assistant are mistakes of the caller."""
+    with pytest.raises(error, match=str(index)):
+        parse(body_of(TEA, ANSWER)).inject_tail({0: "fine", index: "B"})
+
+
 def test_the_last_of_duplicate_fields_counts() -> None:
     """Where a field comes twice, the second is read and written, as JSON parsers do."""
     body = b'{"messages":[{"role":"user","content":"a"}],"messages":[{"role":"user","content":"b","content":"c"}]}'

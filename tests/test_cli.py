@@ -122,14 +122,25 @@ def test_nobody_has_no_memories(shared: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "This user has no memories.\n")
 
 
+@pytest.mark.parametrize("key", ["TEMPLATE", "PLACEMENT"])
+def test_a_bad_setting_stops_the_start(key: str, tmp_path: Path) -> None:
+    """Before anything is opened: exit code 2, and one line."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"memory: {{{key.lower()}: in the middle}}")
+    result = invoke("serve", "--config", config, "--data-dir", tmp_path / "data")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"memory-proxy: memory.{key.lower()}: 'in the middle': should ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_search_shows_what_would_be_injected(shared: Path) -> None:
     """The memories with scores, best first, and the block within its budget."""
     result = invoke("search", "ada", "Which breed is my dog?", "--data-dir", shared)
     assert result.stdout.index("beagle") < result.stdout.index("lovely")
     assert "<memory>" in result.stdout
-    found = read_json("search", "ada", "Which breed is my dog?", "--budget", "60", "--data-dir", shared)
+    found = read_json("search", "ada", "Which breed is my dog?", "--budget", "100", "--data-dir", shared)
     assert found["status"] == "injected"
-    assert 0 < found["tokens"] <= 60
+    assert 0 < found["tokens"] <= 100
     assert {memory["text"]: memory["score"] for memory in found["memories"]}["My dog Biscuit is a beagle."] > 1
     assert "beagle" in found["block"]
 

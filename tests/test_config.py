@@ -45,6 +45,38 @@ def test_flags_go_before_environment_before_file(tmp_path: Path, monkeypatch: py
     assert (server.host, server.port, server.keep_alive_s, server.max_body_mb) == ("flag", 2, 11, 64)
 
 
+TEMPLATE = "<notes>\n{memories}\n</notes>"
+
+
+def test_how_memories_are_placed_and_framed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``memory.placement`` and ``memory.template`` from the file, and from the environment over it."""
+    assert config.load().memory.placement == "system"
+    text = "memory:\n  placement: tail\n  template: |-\n    <notes>\n    {memories}\n    </notes>"
+    memory = load(tmp_path, text).memory
+    assert (memory.placement, memory.template) == ("tail", TEMPLATE)
+    monkeypatch.setenv("MEMORY_PROXY_MEMORY__PLACEMENT", "system")
+    monkeypatch.setenv("MEMORY_PROXY_MEMORY__TEMPLATE", "({memories})")
+    memory = load(tmp_path, text).memory
+    assert (memory.placement, memory.template) == ("system", "({memories})")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("placement", "middle", "'system' or 'tail'"),
+        ("template", "what was said", "{memories}"),
+        ("template", "", "{memories}"),
+        ("template", "{memories} and {memories}", "once"),
+        ("template", "{memory}", "{memories}"),
+    ],
+)
+def test_bad_placements_and_templates(tmp_path: Path, key: str, value: str, wanted: str) -> None:
+    """One line has the key, what was set, and what would be right."""
+    line = refuse(tmp_path, f"memory: {{{key}: '{value}'}}")
+    assert line.startswith(f"memory.{key}: '{value}': ")
+    assert wanted in line
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose files pass variables that are not set as empty ones."""
     monkeypatch.setenv("MEMORY_PROXY_ADMIN__TOKEN", "")

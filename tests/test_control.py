@@ -123,9 +123,17 @@ async def test_a_trial_recall_keeps_its_own_budget(proxy: Proxy, user: str) -> N
     facts = [f"My dog {n} is Biscuit {n}." for n in range(20)]
     await proxy.control("POST", "/memory/import", conversation(user, *facts))
     path = f"{user_path(user)}/recall"
-    small = (await proxy.control("POST", path, {"query": QUESTION, "budget_tokens": 60})).json
-    assert 0 < small["tokens"] <= 60
+    small = (await proxy.control("POST", path, {"query": QUESTION, "budget_tokens": 100})).json
+    assert 0 < small["tokens"] <= 100
     assert (await proxy.control("POST", path, {"query": QUESTION, "budget_tokens": 1})).json["status"] == "empty"
+
+
+async def test_a_trial_with_nothing_asked_is_empty(proxy: Proxy, user: str) -> None:
+    """Messages in which no user speaks ask for nothing."""
+    await proxy.control("POST", "/memory/import", conversation(user, FACT))
+    for messages in ([], [{"role": "assistant", "content": QUESTION}], [{"role": "user", "content": "  "}]):
+        answer = await proxy.control("POST", f"{user_path(user)}/recall", {"messages": messages})
+        assert (answer.status, answer.json["status"], answer.json["block"]) == (200, "empty", None)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +257,7 @@ async def test_what_is_imported_is_recalled_at_once(proxy: Proxy, upstream: Upst
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "empty"
     await proxy.control("POST", "/memory/import", conversation(user, FACT))
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "injected"
-    assert f"- [2024-03-01] user: {FACT}" in upstream.last.system
+    assert f"- 2024-03-01, standing: {FACT}" in upstream.last.system
 
 
 async def test_a_flush_counts(proxy: Proxy, user: str) -> None:

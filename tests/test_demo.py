@@ -33,7 +33,7 @@ REAL = {
 
 def test_the_demo_remembers() -> None:
     """The second session answers from the first, whatever the environment says of real proxies and providers."""
-    done = run_demo(COLUMNS="160", **REAL)
+    done = run_demo(COLUMNS="300", **REAL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "You told me: Hi! I am Ada, and my dog Biscuit is a beagle" in done.stdout
     assert "Memory works." in done.stdout

@@ -1,133 +1,110 @@
-"""Scoring recall on a data set."""
+"""Scoring recall on a data set, from its files to the report."""
 
-import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from proxy.bench.evaluation import evaluate
-from proxy.errors import ConfigError
+from proxy.evaluation.stages import Plan, evaluate
+from tests.datasets import make_chat, make_conversation, make_question, write_set
 
-
-def make_conversation(number: int, *texts: str, user: str = "ann") -> dict[str, Any]:
-    messages = [{"role": "user", "content": text} for text in texts]
-    return {
-        "user_id": user,
-        "conversation_id": f"{user}-{number}",
-        "started_at": "2024-01-01T10:00:00Z",
-        "messages": messages,
-    }
-
-
-def make_question(text: str, *evidence: tuple[str, int], kind: str = "plain", user: str = "ann") -> dict[str, Any]:
-    return {
-        "user_id": user,
-        "id": text[:8],
-        "type": kind,
-        "asked_at": "2024-02-01T10:00:00Z",
-        "question": text,
-        "answer": "",
-        "evidence": evidence,
-    }
-
-
-def write_set(folder: Path, conversations: list[dict[str, Any]], questions: list[dict[str, Any]]) -> Path:
-    (folder / "conversations.jsonl").write_text("\n".join(map(json.dumps, conversations)))
-    (folder / "questions.json").write_text(json.dumps(questions))
-    return folder
+QUICK = Plan(quick=True)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     conversations = [
-        make_conversation(0, "My dog is called Rex", "I work as a baker"),
-        make_conversation(1, "I moved to Berlin", "I moved to Bonn"),
+        make_conversation(0, "My dog is called Rex", "The zoo was shut"),
+        make_conversation(1, "We painted the door green", "We painted the roof red"),
         make_conversation(0, "My dog is called Bo", user="carl"),
     ]
     questions = [
         make_question("What is my dog called?", ("ann-0", 0)),
         make_question("What is my dog called?", ("carl-0", 0), user="carl"),
-        make_question("Where did I move?", ("ann-1", 0), ("ann-1", 1), kind="several"),
+        make_question("What did we paint?", ("ann-1", 0), ("ann-1", 1), kind="several"),
         make_question("Have I got a yacht?", ("ann-0", 1), kind="missed"),
         make_question("What is my cat called?", kind="plain"),
-        make_question("Is my dog a cat?", ("ann-0", 0), kind="adversarial"),
+        make_question("Is my dog a cat?", ("ann-0", 1), kind="adversarial"),
     ]
-    return write_set(tmp_path, conversations, questions)
+    return write_set(tmp_path / "set", conversations, questions)
 
 
 def test_evidence_is_counted_by_type_and_overall(folder: Path) -> None:
-    """Shares are means over questions; those without evidence and adversarial ones are left out."""
-    seen: list[tuple[int, int]] = []
-    report = evaluate(folder, budgets=(60, 1000), progress=lambda done, total: seen.append((done, total)))
-    assert (report.users, report.memories, report.left_out) == (2, 5, 2)
+    """Shares are means over questions; those without evidence are left out, adversarial ones stand apart."""
+    seen: list[tuple[str, int, int]] = []
+    report = evaluate(folder, Plan(budgets=(60, 1000), quick=True), lambda *at: seen.append(at))
+    assert (report.users, report.memories, report.left_out) == (2, 5, 1)
     assert report.types.keys() == {"plain", "several", "missed"}
     assert report.types["plain"].questions == 2
-    assert report.types["several"].share == {60: 1.0, 1000: 1.0}
-    assert report.types["missed"].recall_at_10 == 0.0
-    assert report.overall.recall_at_10 == pytest.approx(0.75)
-    assert report.overall.share[1000] == pytest.approx(0.75)
-    assert seen == [(1, 2), (2, 2)]
+    assert report.types["several"].share.keys() == {60, 1000}
+    assert report.types["several"].share[1000].mean == 1.0
+    assert report.types["missed"].recall_at_10.mean == 0.0
+    assert report.overall.recall_at_10.mean == pytest.approx(0.75)
+    assert report.overall.share[1000].mean == pytest.approx(0.75)
+    assert (report.overall.questions, report.apart["adversarial"].questions) == (4, 1)
+    assert seen == [("users", 1, 2), ("users", 2, 2)]
+
+
+def test_a_mean_has_its_interval(folder: Path) -> None:
+    """Four questions are few: three of them answered may as well be a third or nearly all."""
+    low, high = evaluate(folder, QUICK).overall.share[1000][1:]
+    assert 0.2 < low < 0.6
+    assert 0.9 < high <= 1
 
 
 def test_a_small_budget_finds_less(folder: Path) -> None:
-    """A budget without room for any line finds nothing, while the ranking still does."""
-    report = evaluate(folder, budgets=(5,))
-    assert report.overall.share == {5: 0.0}
-    assert report.overall.recall_at_10 > 0
+    """A budget without room for any line finds nothing and costs nothing, while the ranking still does."""
+    report = evaluate(folder, Plan(budgets=(5,), quick=True))
+    assert report.overall.share[5].mean == 0.0
+    assert report.overall.tokens == {5: 0.0}
+    assert report.overall.recall_at_10.mean > 0
 
 
-def test_a_report_is_plain_data(folder: Path) -> None:
-    """The report can be written as JSON, with times in milliseconds."""
-    data = json.loads(json.dumps(evaluate(folder).to_dict()))
-    assert data["overall"]["questions"] == 4
+def test_curves_are_of_each_type_and_of_all(folder: Path) -> None:
+    """A curve has its own budgets; what stands apart has no curve."""
+    report = evaluate(folder, Plan(quick=True, curve_budgets=(5, 1000)))
+    assert report.curves.keys() == {"plain", "several", "missed", "all"}
+    assert {budget: share.mean for budget, share in report.curves["all"].items()} == {5: 0.0, 1000: 0.75}
+    assert report.overall.share.keys() == {500, 1000, 2000}
+
+
+def test_a_quick_run_leaves_out_what_takes_long(folder: Path) -> None:
+    """Neither store nor replays nor clock."""
+    report = evaluate(folder, QUICK)
+    assert (report.isolation, report.replays, report.digressions, report.timing) == (None, None, None, None)
+
+
+def test_questions_of_another_set_are_asked(folder: Path, tmp_path: Path) -> None:
+    """They should find nothing; a question that fits a user's life all the same is seen to."""
+    about_dogs = [make_question("What is the name of the dog, Rex or Bo?")] * 3
+    other = write_set(tmp_path / "other", [], about_dogs)
+    assert evaluate(folder, QUICK).relevance.others is None
+    terse = [make_conversation(0, "Rex barks")]
+    talkative = [make_conversation(0, *(f"My dog Rex met dog number {n} in the park of our town" for n in range(40)))]
+    asked = [make_question("Whom did Rex meet?", ("ann-0", 0))]
+    sets = [write_set(tmp_path / f"ann-{n}", said, asked) for n, said in enumerate((terse, talkative))]
+    quiet, found = (evaluate(one, Plan(quick=True, others=other)).relevance.others for one in sets)
+    assert quiet is not None
+    assert found is not None
+    assert (quiet.mean, found.mean) == (0.0, 1.0)
+
+
+def test_a_full_run_reports_everything_as_plain_data(tmp_path: Path) -> None:
+    """All parts are there, and can be written as JSON; old names of figures still hold plain numbers."""
+    remarks = [f"Let us talk about item {number} of the long list of the things to do" for number in range(12)]
+    conversations = [make_chat(0, "My dog is called Rex", "A fine name"), make_chat(1, *remarks)]
+    questions = [make_question("What is my dog called?", ("ann-0", 0), answer="Rex")]
+    folder = write_set(tmp_path / "set", conversations, questions)
+    seen: list[tuple[str, int, int]] = []
+    report = evaluate(folder, Plan(sizes=(10, 30)), lambda *at: seen.append(at))
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["overall"]["share"] == {"500": 1, "1000": 1, "2000": 1}
+    assert data["overall"]["intervals"]["share"]["500"] == [0, 1]
+    assert data["overall"]["answer_words"]["500"] == 1
     assert 0 < data["recall_ms"]["p50"] <= data["recall_ms"]["p99"]
-    assert data["cpu_ms"].keys() == {"p50", "p99"}
-
-
-def test_conversations_may_be_compressed(folder: Path) -> None:
-    """A .gz file is read like the plain one, empty lines and all."""
-    plain = folder / "conversations.jsonl"
-    (folder / "conversations.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes() + b"\n\n"))
-    plain.unlink()
-    assert evaluate(folder).memories == 5
-
-
-def test_a_bad_line_is_named(folder: Path) -> None:
-    """What is no conversation is reported with file and line."""
-    path = folder / "conversations.jsonl"
-    path.write_text(path.read_text() + '\n{"user_id": 5}')
-    with pytest.raises(ConfigError, match=r"conversations\.jsonl, line 4: .*user_id"):
-        evaluate(folder)
-
-
-def test_a_cut_archive_is_an_error(folder: Path) -> None:
-    """A compressed file without its end cannot be read."""
-    (folder / "conversations.jsonl").unlink()
-    (folder / "conversations.jsonl.gz").write_bytes(gzip.compress(b"{}" * 99)[:-9])
-    with pytest.raises(ConfigError, match=r"conversations\.jsonl\.gz"):
-        evaluate(folder)
-
-
-def test_missing_files_are_errors(tmp_path: Path, folder: Path) -> None:
-    """Each missing file is named."""
-    (folder / "questions.json").unlink()
-    with pytest.raises(ConfigError, match=r"questions\.json"):
-        evaluate(folder)
-    with pytest.raises(ConfigError, match=r"neither conversations\.jsonl nor"):
-        evaluate(tmp_path / "nowhere")
-
-
-def test_evidence_that_was_never_said_is_an_error(folder: Path) -> None:
-    """A question about another user's message, which could never be found, is named."""
-    (folder / "questions.json").write_text(json.dumps([make_question("Dog?", ("carl-0", 0))]))
-    with pytest.raises(ConfigError, match=r"question 1 \(Dog\?\): no such message: \('carl-0', 0\)"):
-        evaluate(folder)
-
-
-def test_a_set_without_answerable_questions_is_an_error(folder: Path) -> None:
-    """Nothing to measure is not a score of zero."""
-    (folder / "questions.json").write_text("[]")
-    with pytest.raises(ConfigError, match="no question with evidence"):
-        evaluate(folder)
+    assert data["relevance"]["greetings"].keys() == {"mean", "low", "high"}
+    assert (data["isolation"]["users"], data["isolation"]["foreign"]) == (1, 0)
+    assert data["replays"]["system"]["conversations"] == 1
+    assert data["digressions"]["system"]["questions"] == 1
+    assert [size["memories"] for size in data["timing"]["sizes"]] == [10, 30]
+    assert seen == [("stored", 1, 1), ("users", 1, 1), ("sizes timed", 1, 2), ("sizes timed", 2, 2)]

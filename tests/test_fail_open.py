@@ -19,6 +19,7 @@ from proxy.keeper.lock import DataDirLock, Holder
 from proxy.models import Scope
 from proxy.observe import failopen
 from proxy.recall import service
+from proxy.recall.composing import Composer
 from tests.conftest import Launch
 from tests.doubles import FailingEmbedder, HeldEmbedder
 from tests.harness import Answer, Proxy, Upstream, respond
@@ -32,8 +33,9 @@ def _tell_every_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failopen, "REPEAT_S", 0.0)
 
 
-FACT = "My dog is called Biscuit, a beagle."
-QUESTION = "What is the name of my dog?"
+# Nothing that is true for good, which would be in every block.
+FACT = "We met the beagle Biscuit at the lake."
+QUESTION = "Where did we meet the beagle Biscuit?"
 UNRELATED = "Which ocean is deepest?"
 
 
@@ -141,15 +143,15 @@ async def test_a_slow_embedder(launch: Launch, upstream: Upstream, user: str) ->
     assert (await chat_on(proxy, upstream, user, "Hi")).memory == "empty"
 
 
-@pytest.mark.parametrize("failure", [EmbedderError("no such model"), ZeroDivisionError("My dog is called Biscuit")])
+@pytest.mark.parametrize("failure", [EmbedderError("no such model"), ZeroDivisionError(FACT)])
 async def test_a_failing_embedder(launch: Launch, upstream: Upstream, user: str, failure: Exception) -> None:
     """Recall goes by words alone; the log has our own errors' words, and of others only the type."""
     embedder = FailingEmbedder(None)
     proxy = await launch(embedder=embedder)
     await tell(proxy, user)
     embedder.failure = lambda: failure
-    with told_once(proxy, "embed") as told:
-        assert (await chat_on(proxy, upstream, user, QUESTION)).memory == "injected"
+    with told_once(proxy, "embed") as told:  # asked in other words, whose vector nobody has yet
+        assert (await chat_on(proxy, upstream, user, f"Well, {QUESTION}")).memory == "injected"
     reason = "no such model" if isinstance(failure, EmbedderError) else ""
     assert [(line["error"], line["reason"]) for line in told] == [(type(failure).__name__, reason)]
     with told_once(proxy, "embed"):
@@ -185,9 +187,9 @@ async def test_recall_that_raises_in_shadow_mode(
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="shadow")).memory == "error"
 
 
-@pytest.mark.parametrize("part", ["rank", "render"])
+@pytest.mark.parametrize(("place", "part"), [(service, "rank"), (Composer, "draft")])
 async def test_recall_that_raises(
-    proxy: Proxy, upstream: Upstream, user: str, part: str, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, upstream: Upstream, user: str, place: Any, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in recall costs the block and nothing else."""
     await tell(proxy, user)
@@ -196,7 +198,7 @@ async def test_recall_that_raises(
         raise IndexError(FACT)
 
     with monkeypatch.context() as patch, told_once(proxy, "recall") as told:
-        patch.setattr(service, part, fail)
+        patch.setattr(place, part, fail)
         assert (await chat_on(proxy, upstream, user, QUESTION)).memory == "error"
     assert upstream.last.body == ask(QUESTION)
     assert FACT not in str(told)

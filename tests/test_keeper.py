@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -27,6 +28,7 @@ from proxy.models import Scope
 from proxy.observe.metrics import Metrics
 from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
+from proxy.workingset import Arrival, Change
 from tests.processes import Chat, Proxy, Upstream, running_upstream
 
 USER = "ada"
@@ -273,6 +275,41 @@ async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
         listening.close()
         await tasks.drain()
     assert [(line["event"], line["task"]) for line in logs] == [("task_failed", "answer")]
+
+
+async def test_a_user_comes_over_the_wire_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest first, and what changes between two parts is announced: the edge ends with what there is."""
+    monkeypatch.setattr("proxy.keeper.vault.PART", 2)
+    settings = config.load(flags={"data_dir": tmp_path, "embedding": {"provider": "none"}})
+    tasks = Tasks()
+    async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
+        worker = Worker(vault.journal, vault.remember, vault.writing)
+        listening = await asyncio.start_unix_server(KeeperServer(vault, worker, tasks).serve_edge, tmp_path / "s")
+        client = KeeperClient(tmp_path / "s", tasks)
+        arrival = Arrival()
+        client.on_change = lambda changed: arrival.follow(Change(changed.pack, changed.removed, changed.everything))
+        await client.connect()
+        await client.call(wire.Import(_conversation("one", "abcde"), 1))
+        sizes = []
+        async for part in client.load(Scope(USER)):
+            arrival.take(part.pack, left=part.left)
+            sizes.append(len(part.pack.memories))
+            if len(sizes) == 1:
+                (first,) = (await client.call(wire.ListMemories(Scope(USER), 9, None, True))).memories[-1:]
+                await client.call(wire.Erase(Scope(USER), first.id))
+                await client.call(wire.Import(_conversation("two", "x"), 1))
+        await client.aclose()
+        listening.close()
+        await tasks.drain()
+    assert sizes[0] == 2
+    assert sorted(memory.text for memory in arrival.working_set.memories) == [*"bcde", "x"]
+
+
+def _conversation(name: str, texts: str) -> bytes:
+    messages = [{"role": "user", "content": text} for text in texts]
+    started = "2026-01-02T00:00:00Z"
+    line = {"user_id": USER, "conversation_id": name, "started_at": started, "messages": messages}
+    return msgspec.json.encode(line)
 
 
 @pytest.mark.parametrize(("ends", "codes"), [("fails", [1]), ("is cancelled", [])])

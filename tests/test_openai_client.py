@@ -19,7 +19,7 @@ from tests.harness.upstream import JSON
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-FACT = "My dog is called Biscuit, a beagle."
+FACT = "My dog is called Biscuit, a beagle"
 QUESTION = "What is the name of my dog?"
 
 

@@ -61,6 +61,13 @@ chats = st.tuples(st.lists(extras, max_size=2), st.lists(messages, max_size=5), 
     lambda drawn: Pairs([*drawn[0], ("messages", drawn[1]), *drawn[2]])
 )
 
+turns = st.tuples(st.sampled_from(["user", "user", "assistant"]), texts | st.lists(text_parts, max_size=2)).map(
+    lambda drawn: Pairs([("role", drawn[0]), ("content", drawn[1])])
+)
+dialogues = st.tuples(st.lists(extras, max_size=2), st.lists(turns | messages, max_size=6)).map(
+    lambda drawn: Pairs([*drawn[0], ("messages", drawn[1])])
+)
+
 ESCAPES = {"/": "\\/", "\n": "\\n", "\t": "\\t"}
 
 
@@ -171,15 +178,30 @@ def is_string(value: Any) -> bool:
 
 def inject_by_hand(body: Any) -> None:
     for message in body["messages"]:
-        if message["role"] in ("system", "developer"):
-            content = message.get("content")
-            if isinstance(content, list):
-                content.append({"type": "text", "text": BLOCK})
-                return
-            if is_string(content):
-                message["content"] = f"{content}\n\n{BLOCK}" if content else BLOCK
-                return
+        if message["role"] in ("system", "developer") and extend_by_hand(message, BLOCK):
+            return
     body["messages"].insert(0, {"role": "system", "content": BLOCK})
+
+
+def extend_by_hand(message: Any, text: str) -> bool:
+    content = message.get("content")
+    if isinstance(content, list):
+        content.append({"type": "text", "text": text})
+    elif is_string(content):
+        message["content"] = f"{content}\n\n{text}" if content else text
+    else:
+        return False
+    return True
+
+
+def inject_tail_by_hand(body: Any, tails: dict[int, str]) -> None:
+    for index, message in enumerate(find_dialogue(body)):
+        if index in tails:
+            assert extend_by_hand(message, tails[index])
+
+
+def find_dialogue(body: Any) -> list[Any]:
+    return [message for message in body["messages"] if (text := read_by_hand(message)) and not text.isspace()]
 
 
 def read_by_hand(message: Any) -> str:
@@ -218,7 +240,7 @@ def check(body: bytes) -> None:
         inject_by_hand(expected)
         assert load(injected) == expected
         assert take_out(body, injected) == body
-        found = [(m["role"], text) for m in load(body)["messages"] if (text := read_by_hand(m)) and not text.isspace()]
+        found = [(message["role"], read_by_hand(message)) for message in find_dialogue(load(body))]
         assert [(m.role, m.text) for m in request.dialogue] == found
 
 
@@ -228,6 +250,23 @@ def test_inject_changes_one_message_only(body: bytes) -> None:
     """For any chat the result is the body with one insertion, and the dialogue is what a JSON parser finds."""
     assert is_chat(body)
     check(body)
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(written(dialogues), st.lists(texts.filter(str.isprintable), min_size=6, max_size=6))
+def test_tails_change_their_messages_only(body: bytes, written_tails: list[str]) -> None:
+    """Each further text is one insertion more, and a JSON parser finds every one at the end of its own message."""
+    request = ChatRequest(body)
+    tails: dict[int, str] = {}
+    injected = body
+    for index, message in enumerate(request.dialogue):
+        if message.role == "user":
+            before, tails[index] = injected, written_tails[index] + BLOCK
+            injected = request.inject_tail(tails)
+            assert take_out(before, injected) == before
+            expected = load(body)
+            inject_tail_by_hand(expected, tails)
+            assert load(injected) == expected
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)

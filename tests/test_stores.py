@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -57,8 +58,12 @@ def record(name: str, *, user: Scope = ADA, dim: int = 4, text: str | None = Non
     return Record(memory, vector, pack_terms(said), ANALYSIS, f"model-{dim}")
 
 
+def load(store: Store, scope: Scope) -> list[Record]:
+    return store.fetch(scope, store.list_rows(scope))
+
+
 def texts(store: Store, scope: Scope) -> dict[str, str]:
-    return {found.memory.id: found.memory.text for found in store.load(scope)}
+    return {found.memory.id: found.memory.text for found in load(store, scope)}
 
 
 def test_what_was_put_is_loaded_again_after_reopening(reopen: Callable[[], Store]) -> None:
@@ -66,17 +71,19 @@ def test_what_was_put_is_loaded_again_after_reopening(reopen: Callable[[], Store
     records = [record("one", text="quotes \"' \u2028 \x00 \U0001f600"), record("two", dim=0)]
     with closing(reopen()) as store:
         store.put({ADA: records})
-        assert sorted(store.load(ADA), key=lambda found: found.memory.id) == records
+        assert sorted(load(store, ADA), key=lambda found: found.memory.id) == records
     with closing(reopen()) as store:
-        assert sorted(store.load(ADA), key=lambda found: found.memory.id) == records
+        assert sorted(load(store, ADA), key=lambda found: found.memory.id) == records
 
 
 def test_an_empty_store_knows_nobody(store: Store) -> None:
     """Nothing was ever stored: every question has an answer all the same."""
-    assert store.load(ADA) == []
-    assert store.users() == []
+    store.prepare()
+    assert load(store, ADA) == []
+    assert store.fetch(ADA, ["a"]) == []
+    assert (store.users(), store.users([ADA.key]), store.activity()) == ([], [], {})
     assert store.known(ADA, ["a"]) == set()
-    assert (store.count(ADA), store.delete(ADA, ["a"]), store.delete_user(ADA)) == (0, 0, 0)
+    assert (len(store.list_rows(ADA)), store.delete(ADA, ["a"]), store.delete_user(ADA)) == (0, 0, 0)
     store.put({})
     store.touch([])
 
@@ -85,7 +92,7 @@ def test_putting_twice_changes_nothing(store: Store) -> None:
     """The same record again is one record; another one of the same id takes its place."""
     for _ in range(2):
         store.put({ADA: [record("one"), record("two")]})
-    assert store.count(ADA) == 2
+    assert len(store.list_rows(ADA)) == 2
     store.put({ADA: [record("one", text="new")]})
     assert texts(store, ADA) == {"one": "new", "two": "text of two"}
 
@@ -96,12 +103,12 @@ def test_a_record_of_another_model_takes_the_place_of_the_old_one(store: Store) 
     store.put({ADA: [record("one", dim=4), record("two", dim=4)]})
     store.put({ADA: [record("one", dim=8, text="new")]})
     store.put({ADA: [record("three", dim=0)]})
-    assert {found.memory.id: len(found.vector) for found in store.load(ADA)} == {"one": 16, "two": 8, "three": 0}
+    assert {found.memory.id: len(found.vector) for found in load(store, ADA)} == {"one": 16, "two": 8, "three": 0}
     assert texts(store, ADA)["one"] == "new"
-    assert store.count(ADA) == 3
+    assert len(store.list_rows(ADA)) == 3
     assert store.known(ADA, ["one", "two", "three"]) == {"one", "two", "three"}
     assert store.delete(ADA, ["one", "two", "three"]) == 3
-    assert store.count(ADA) == 0
+    assert len(store.list_rows(ADA)) == 0
 
 
 @pytest.mark.parametrize("shared_id", ["m", "a.b", "x" * 128, "$ne"])
@@ -112,7 +119,7 @@ def test_users_are_apart(store: Store, shared_id: str) -> None:
     assert [texts(store, scope) for scope in scopes] == [{shared_id: f"{n}"} for n in range(len(scopes))]
     assert store.delete(scopes[0], [shared_id]) == 1
     assert store.delete_user(scopes[2]) == 1
-    assert [store.count(scope) for scope in scopes] == [0, 1, 0] + [1] * (len(scopes) - 3)
+    assert [len(store.list_rows(scope)) for scope in scopes] == [0, 1, 0] + [1] * (len(scopes) - 3)
 
 
 def test_only_what_is_there_is_known_and_deleted(store: Store) -> None:
@@ -124,7 +131,7 @@ def test_only_what_is_there_is_known_and_deleted(store: Store) -> None:
     assert store.delete(ADA, []) == 0
     assert store.delete(ADA, ["one", "four"]) == 1
     assert texts(store, ADA) == {"two": "text of two"}
-    assert store.count(BOB) == 1
+    assert len(store.list_rows(BOB)) == 1
 
 
 def test_more_than_one_statement_holds(store: Store) -> None:
@@ -132,11 +139,40 @@ def test_more_than_one_statement_holds(store: Store) -> None:
     many = [record(f"m{number}", dim=2) for number in range(2_500)]
     ids = [one.memory.id for one in many]
     store.put({ADA: many})
-    assert store.count(ADA) == 2_500
+    assert len(store.list_rows(ADA)) == 2_500
     assert store.known(ADA, ids) == set(ids)
     assert store.delete(ADA, ids[:1_200]) == 1_200
     assert store.delete_user(ADA) == 1_300
-    assert store.load(ADA) == []
+    assert load(store, ADA) == []
+
+
+def test_rows_come_in_the_order_of_their_first_put(store: Store) -> None:
+    """What was put first is listed and fetched first, put again or not, however its id sorts."""
+    names = ["z", "a", "m", "b", "y"]
+    for name in names:
+        store.put({ADA: [record(name)], BOB: [record(name, user=BOB)]})
+    store.put({ADA: [record("a", text="again")]})
+    rows = store.list_rows(ADA)
+    assert [found.memory.id for found in store.fetch(ADA, rows)] == names
+    assert [found.memory.id for found in store.fetch(ADA, [rows[3], rows[1], "nowhere"])] == ["a", "b"]
+
+
+def test_rows_of_others_are_nothing(store: Store) -> None:
+    """Whoever has somebody else's rows cannot fetch what is in them, even in the same shard."""
+    scopes = [Scope(f"user {number}") for number in range(40)]
+    store.put({scope: [record("a", user=scope)] for scope in scopes})
+    rows = [row for scope in scopes for row in store.list_rows(scope)]
+    assert [found.memory.user_id for found in store.fetch(scopes[7], rows)] == ["user 7"]
+
+
+def test_more_users_than_one_statement_holds(store: Store) -> None:
+    """All of them are listed, and any of them is found by key."""
+    users = [KnownUser(Scope(f"user {number}"), AT) for number in range(33_000)]
+    store.touch(users)
+    store.prepare()
+    assert store.activity() == {user.scope.key: AT for user in users}
+    assert len(store.users()) == len(users)
+    assert set(store.users([user.scope.key for user in users[:1_500]])) == set(users[:1_500])
 
 
 def test_users_are_listed_with_their_latest_activity(reopen: Callable[[], Store]) -> None:
@@ -151,6 +187,8 @@ def test_users_are_listed_with_their_latest_activity(reopen: Callable[[], Store]
     with closing(reopen()) as store:
         assert {(user.scope, user.last_activity) for user in store.users()} == {*users, (ADA, later)}
         assert len(store.users()) == len(users) + 1
+        assert store.activity() == {scope.key: at for scope, at in store.users()}
+        assert store.users([ADA.key, BOB.key]) == [KnownUser(ADA, later)]
 
 
 def test_text_that_cannot_be_stored_is_a_store_error(store: Store) -> None:
@@ -185,3 +223,22 @@ def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path) -> N
         chroma._collections[Interrupted("memories.elsewhere")] = None
         assert texts(chroma, ADA) == {"a": "text of a"}
         assert "memories.another" in chroma._collections
+
+
+def test_records_of_an_earlier_version_are_read_and_move(tmp_path: Path) -> None:
+    """What lies in a collection of real vectors under a long id is found, replaced where it is put again, deleted."""
+    old = [record("old"), record("older")]
+    with closing(EmbeddedChroma(tmp_path)) as store:
+        store._collection(f"memories.4.{store._shard(ADA):02d}").upsert(
+            ids=[f"{ADA.key}.{one.memory.id}" for one in old],
+            embeddings=[[0.5, 0.5, 0.5, 0.5]] * 2,
+            metadatas=[{"u": ADA.key, "m": msgspec.json.encode(one).decode()} for one in old],
+        )
+    with closing(EmbeddedChroma(tmp_path)) as store:
+        assert texts(store, ADA) == {"old": "text of old", "older": "text of older"}
+        store.put({ADA: [record("old", text="new"), record("newest")]})
+        assert texts(store, ADA) == {"old": "new", "older": "text of older", "newest": "text of newest"}
+        assert store.known(ADA, ["old", "older", "newest"]) == {"old", "older", "newest"}
+        assert len(store.list_rows(ADA)) == 3
+        assert (store.delete(ADA, ["older"]), store.delete_user(ADA)) == (1, 2)
+        assert store.list_rows(ADA) == []

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -19,10 +20,12 @@ from proxy.keeper import wire
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
 from proxy.models import Exchange, Memory, Message, Record, Scope
+from proxy.remember.records import refresh
 from proxy.remember.segment import make_turn
-from proxy.stores.base import KnownUser
+from proxy.statements import Statement
 from proxy.stores.chroma import EmbeddedChroma
 from proxy.tasks import Tasks
+from proxy.text import ANALYSIS
 from proxy.workingset import WorkingSet
 
 ADA, BOB = Scope("ada"), Scope("bob")
@@ -143,14 +146,16 @@ async def test_users_are_listed_by_their_latest_activity(vault: Vault) -> None:
 async def test_users_are_read_from_the_store_once(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those who ask at the same time one reads: a later, older reading would make new users unknown again."""
     readings: list[None] = []
-    read = EmbeddedChroma.users
+    read = EmbeddedChroma.activity
 
-    def count(store: EmbeddedChroma) -> list[KnownUser]:
+    def count(store: EmbeddedChroma) -> dict[str, datetime]:
         readings.append(None)
         return read(store)
 
-    monkeypatch.setattr(EmbeddedChroma, "users", count)
-    await asyncio.gather(vault.users(10, None), vault.take_in([talk("ada", "hello")]), vault.users(10, None))
+    monkeypatch.setattr(EmbeddedChroma, "activity", count)
+    await asyncio.gather(
+        vault.prepare(), vault.users(10, None), vault.take_in([talk("ada", "hello")]), vault.users(10, None)
+    )
     assert len(readings) == 1
     assert [user.user_id for user in (await vault.users(10, None)).users] == ["ada"]
 
@@ -169,6 +174,78 @@ async def test_a_loaded_pack_has_all_memories_of_the_user(vault: Vault) -> None:
     working_set = WorkingSet.from_pack(await vault.load(ADA))
     assert sorted(memory.text for memory in working_set.memories) == ["one", "two"]
     assert not WorkingSet.from_pack(await vault.load(Scope("nobody"))).memories
+
+
+@pytest.mark.parametrize(("stored", "sizes"), [(0, [0]), (1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4]), (9, [4, 4, 1])])
+async def test_a_user_is_loaded_in_parts(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, stored: int, sizes: list[int]
+) -> None:
+    """What was stored last comes first, each part says what is left, and only the last one that there is nothing."""
+    monkeypatch.setattr("proxy.keeper.vault.PART", 4)
+    texts = [f"text {number}" for number in range(stored)]
+    await vault.take_in([talk("ada", *texts), talk("bob", "other")])
+    parts = [part async for part in vault.load_parts(ADA)]
+    assert [len(part.pack.memories) for part in parts] == sizes
+    assert [part.left for part in parts] == [stored - sum(sizes[: n + 1]) for n in range(len(sizes))]
+    assert [m.text for part in reversed(parts) for m in part.pack.memories] == texts
+
+
+async def test_what_is_erased_between_two_parts_does_not_come(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load under way goes on without it; what is stored meanwhile is for the announcement to tell."""
+    monkeypatch.setattr("proxy.keeper.vault.PART", 2)
+    await vault.take_in([talk("ada", *"abcd")])
+    erased = (await vault.memories(ADA, 4, None)).memories[-1]
+    seen = []
+    async with aclosing(vault.load_parts(ADA)) as parts:
+        async for part in parts:
+            seen.append([memory.text for memory in part.pack.memories])
+            await vault.erase(ADA, erased.id)
+            await vault.take_in([talk("ada", "new", conversation="d")])
+    assert seen == [["c", "d"], ["b"]]
+
+
+async def test_what_a_user_states_is_found_once_and_stored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements are made when a memory is, of the user's words only, and travel with it from then on."""
+    asked: list[str] = []
+
+    def find(text: str) -> tuple[Statement, ...]:
+        asked.append(text)
+        return (Statement(0, len(text), "fact", "topic"),)
+
+    monkeypatch.setattr("proxy.remember.records.find_statements", find)
+    said = [Message("user", "I am Ada."), Message("assistant", "You are Ada.")]
+    turns_ = [make_turn(ADA, "c", n, message, AT) for n, message in enumerate(said)]
+    announced: list[wire.Changed] = []
+    async with open_vault(settings, HOLDER) as vault:
+        vault.on_change = announced.append
+        async with vault.writing:
+            await vault.remember({ADA: turns_})
+    async with open_vault(settings, HOLDER) as vault:
+        pack = await vault.load(ADA)
+    expected = {turns_[0].id: (Statement(0, 9, "fact", "topic"),)}
+    assert WorkingSet.from_pack(pack).statements == expected
+    assert [WorkingSet.from_pack(change.pack).statements for change in announced if change.pack] == [expected]
+    assert asked == ["I am Ada."]
+
+
+async def test_statements_of_an_older_analysis_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the terms, when the analysis has changed; what is up to date stays the very record it was."""
+    (memory,) = turns(ADA, "I am Ada.")
+    stale = Record(memory, b"", b"", ANALYSIS - 1)
+    monkeypatch.setattr("proxy.remember.records.find_statements", lambda text: (Statement(0, len(text), "fact"),))
+    made = refresh(stale, "")
+    assert (made.statements, made.analysis) == ((Statement(0, 9, "fact"),), ANALYSIS)
+    assert made.terms
+    assert refresh(made, "") is made
+
+
+def test_records_stored_before_there_were_statements_are_read() -> None:
+    """And one without any takes no room for them."""
+    (memory,) = turns(ADA, "hello")
+    record = Record(memory, b"", b"", ANALYSIS, "model")
+    stored = msgspec.json.encode(record)
+    assert b"statements" not in stored
+    assert msgspec.json.decode(stored, type=Record) == record
 
 
 async def test_erasing_one_memory(vault: Vault) -> None:

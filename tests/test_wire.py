@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from proxy.tasks import Tasks
 ADA = Scope("ada")
 EVERY_KIND = [
     wire.Load(ADA),
+    wire.LoadParts(ADA),
     wire.Journaled(),
     wire.ListUsers(5, (1.5, "x")),
     wire.ListMemories(Scope("b\u00f6b", "acme"), 5, None, include_superseded=True),
@@ -153,6 +154,75 @@ async def test_answers_may_come_in_any_order_between_announcements(tmp_path: Pat
     assert heard == [wire.Changed(ADA, pack)]
 
 
+def one_memory(name: str, left: int) -> wire.Part:
+    return wire.Part(
+        Pack([Memory(name, "ada", "turn", "user", "Hello", now(), "c", 0)], 0, b"", b"", b"", b"\0" * 4), left
+    )
+
+
+async def test_parts_come_one_by_one_until_nothing_is_left(tmp_path: Path) -> None:
+    """Each is there before the next is sent, other answers may come in between, and the last one ends it."""
+    parts = [one_memory("b", 1), one_memory("a", 0)]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        load = await wire.read_frame(reader)
+        writer.write(wire.frame(load.number, parts[0]))
+        call = await wire.read_frame(reader)
+        writer.write(wire.frame(call.number, wire.Flushed(1, 0)) + wire.frame(load.number, parts[1]))
+        await reader.read()
+        writer.close()
+
+    tasks = Tasks()
+    async with talking_to(tmp_path / "s", answer) as client:
+        seen: list[wire.Part] = []
+        async for part in client.load(ADA):
+            if not seen:
+                flushing = tasks.spawn(client.call(wire.Flush()), name="flush", awaited=True)
+            seen.append(part)
+        assert await flushing == wire.Flushed(1, 0)
+    assert seen == parts
+
+
+@pytest.mark.parametrize("ending", ["failure", "rubbish", "hanging up"])
+async def test_a_load_that_breaks_off_raises_after_what_came(tmp_path: Path, ending: str) -> None:
+    """The parts that came before a failure are there; then the failure is raised, whatever kind it is."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = (await wire.read_frame(reader)).number
+        writer.write(wire.frame(number, one_memory("b", 1)))
+        if ending == "failure":
+            writer.write(wire.frame(number, wire.Failure("the disk is gone"), failed=True))
+        elif ending == "rubbish":
+            writer.write(wire.frame(number, wire.Flushed(1, 0)))
+        else:
+            writer.close()
+        await reader.read()
+        writer.close()
+
+    async with talking_to(tmp_path / "s", answer) as client, aclosing(client.load(ADA)) as parts:
+        assert (await anext(parts)).left == 1
+        with pytest.raises(KeeperError, match=r"the disk is gone|cannot be read|went away"):
+            await anext(parts)
+
+
+async def test_who_stops_a_load_hears_no_more_of_it(tmp_path: Path) -> None:
+    """Parts of a load that nobody follows any more are dropped, and calls go on."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = (await wire.read_frame(reader)).number
+        writer.write(wire.frame(number, one_memory("b", 1)))
+        call = await wire.read_frame(reader)
+        writer.write(wire.frame(number, one_memory("a", 0)) + wire.frame(call.number, wire.Flushed(1, 0)))
+        await reader.read()
+        writer.close()
+
+    async with talking_to(tmp_path / "s", answer) as client:
+        async with aclosing(client.load(ADA)) as parts:
+            assert (await anext(parts)).left == 1
+        assert client._waiting == {}
+        assert await client.call(wire.Flush()) == wire.Flushed(1, 0)
+
+
 async def test_a_caller_that_gives_up_is_forgotten(tmp_path: Path) -> None:
     """An answer that comes after its caller's deadline harms nobody."""
     asked = asyncio.Event()
@@ -184,6 +254,8 @@ async def test_without_a_connection_nothing_is_sent(tmp_path: Path) -> None:
     client.push(wire.Journaled())
     with pytest.raises(KeeperError, match="not up"):
         await client.call(wire.Status())
+    with pytest.raises(KeeperError, match="not up"):
+        await anext(client.load(ADA))
     with pytest.raises(FileNotFoundError):
         await client.connect()
 

@@ -1,8 +1,8 @@
 """Packs, working sets and the cache of them."""
 
 import random
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import numpy as np
@@ -11,14 +11,21 @@ import pytest
 from proxy.embedders.base import pack_vector
 from proxy.models import Memory, Record, Scope
 from proxy.packing import make_pack
+from proxy.statements import Statement
 from proxy.text import ANALYSIS, hash_word, pack_terms, terms
-from proxy.workingset import Change, WorkingSet, WorkingSets
+from proxy.workingset import Arrival, Change, WorkingSet, WorkingSets, memories
 
 _WORDS = ("apple", "bread", "cat", "dog", "egg", "fig", "grape", "ham")
 
 
 def make_record(
-    number: int, text: str = "apple", *, conversation: str = "c", vector: Sequence[float] = (), name: str | None = None
+    number: int,
+    text: str = "apple",
+    *,
+    conversation: str = "c",
+    position: int | None = None,
+    vector: Sequence[float] = (),
+    name: str | None = None,
 ) -> Record:
     memory = Memory(
         id=f"m{number}",
@@ -28,7 +35,7 @@ def make_record(
         text=text,
         created_at=datetime(2024, 1, 1, tzinfo=UTC),
         conversation_id=conversation,
-        message_index=number,
+        message_index=number if position is None else position,
         name=name,
     )
     packed = pack_vector(np.array(vector, np.float32)) if vector else b""
@@ -171,25 +178,172 @@ def _pick_text(chance: random.Random) -> str:
     return " ".join(chance.choices(_WORDS, k=4)) + " " + rare
 
 
+def test_removal_from_a_large_set_keeps_everything_in_place() -> None:
+    """Thousands of rows that move up keep their vectors, their columns and their words."""
+    records = [make_record(n, f"w{n}", vector=(n % 2000, 1)) for n in range(2_600)]
+    working_set = WorkingSet.from_pack(make_pack(records))
+    working_set.remove([f"m{n}" for n in (0, 7, 1_300)])
+    numbers = [n for n in range(2_600) if n not in (0, 7, 1_300)]
+    assert working_set.vectors[:, 0].tolist() == [n % 2000 for n in numbers]
+    assert working_set.columns.position.tolist() == numbers
+    assert list_counts(working_set, "w2599") == {"m2599": 1}
+    assert [working_set.row(f"m{n}") for n in numbers] == list(range(len(numbers)))
+    with pytest.raises(KeyError):
+        working_set.row("m7")
+
+
 def test_neighbours_are_of_the_same_conversation_in_order() -> None:
-    """Rows two and one before and after by position, whatever order they came in; none beyond the conversation."""
+    """Rows two and one before and after by position, whatever order they came in; -1 beyond the conversation."""
     records = [make_record(n, conversation=c) for c, n in (("a", 2), ("b", 7), ("a", 0), ("a", 1), ("b", 8))]
     near = WorkingSet.from_pack(make_pack(records)).layout.neighbours
-    none = 5
-    assert near[:, 0].tolist() == [2, 3, none, none]
-    assert near[:, 2].tolist() == [none, none, 3, 0]
-    assert near[:, 3].tolist() == [none, 2, 0, none]
-    assert near[:, 1].tolist() == [none, none, 4, none]
+    assert near[:, 0].tolist() == [2, 3, -1, -1]
+    assert near[:, 2].tolist() == [-1, -1, 3, 0]
+    assert near[:, 3].tolist() == [-1, 2, 0, -1]
+    assert near[:, 1].tolist() == [-1, -1, 4, -1]
 
 
 def test_neighbours_follow_changes() -> None:
     """A memory added or removed changes who is next to whom."""
     working_set = WorkingSet.from_pack(make_pack([make_record(0), make_record(2)]))
-    assert working_set.layout.neighbours[2].tolist() == [1, 2]
+    assert working_set.layout.neighbours[2].tolist() == [1, -1]
     working_set.add(make_pack([make_record(1)]))
-    assert working_set.layout.neighbours[2].tolist() == [2, 3, 1]
+    assert working_set.layout.neighbours[2].tolist() == [2, -1, 1]
     working_set.remove(["m1"])
-    assert working_set.layout.neighbours[2].tolist() == [1, 2]
+    assert working_set.layout.neighbours[2].tolist() == [1, -1]
+
+
+def test_neighbours_are_the_same_however_they_came() -> None:
+    """Turns added to the ends of conversations, into them, or all at once lie next to the same ones."""
+    chance = random.Random(3)
+    ends = dict.fromkeys("abcde", 0)
+    records: list[Record] = []
+    working_set = WorkingSet()
+    for number in range(300):
+        conversation = chance.choice("abcde")
+        ends[conversation] += 1 if chance.random() < 0.95 else -1
+        added = make_record(number, conversation=conversation, position=ends[conversation])
+        records.append(added)
+        working_set.add(make_pack([added]))
+        near = working_set.layout.neighbours
+    assert near.tolist() == WorkingSet.from_pack(make_pack(records)).layout.neighbours.tolist()
+
+
+def test_what_is_derived_from_a_set_is_dropped_with_each_change() -> None:
+    """The version moves, and what ranking has kept is gone, after additions and removals and at no other time."""
+    working_set = WorkingSet()
+    seen = {working_set.version}
+    changes: list[Callable[[], None]] = [
+        lambda: working_set.add(make_pack([make_record(0), make_record(1)])),
+        lambda: working_set.remove(["m0"]),
+        lambda: working_set.add(make_pack([make_record(2)])),
+    ]
+    for change in changes:
+        working_set.derived[str] = "kept"
+        change()
+        assert working_set.derived == {}
+        seen.add(working_set.version)
+    assert len(seen) == 4
+    working_set.derived[str] = "kept"
+    working_set.remove(["nobody"])
+    assert (working_set.derived, working_set.version in seen) == ({str: "kept"}, True)
+
+
+def test_times_are_seconds() -> None:
+    """When a memory was made, to the microsecond, wherever the clock stood."""
+    when = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=timezone(timedelta(hours=-7)))
+    record = make_record(0)
+    record = msgspec.structs.replace(record, memory=msgspec.structs.replace(record.memory, created_at=when))
+    working_set = WorkingSet.from_pack(make_pack([record]))
+    assert working_set.columns.when.tolist() == [when.timestamp()]
+
+
+def test_statements_are_known_by_memory() -> None:
+    """Those of a pack belong to the memories they came with, and go or change with these."""
+    first, second = Statement(0, 5, "fact"), Statement(6, 9, "instruction", "units")
+    stating = [
+        make_record(0),
+        msgspec.structs.replace(make_record(1), statements=(first, second)),
+        msgspec.structs.replace(make_record(2), statements=(second,)),
+    ]
+    working_set = WorkingSet.from_pack(make_pack(stating))
+    assert working_set.statements == {"m1": (first, second), "m2": (second,)}
+    working_set.add(make_pack([make_record(2), msgspec.structs.replace(make_record(3), statements=(first,))]))
+    assert working_set.statements == {"m1": (first, second), "m3": (first,)}
+    working_set.remove(["m1"])
+    assert working_set.statements == {"m3": (first,)}
+
+
+def test_a_worn_index_is_made_anew() -> None:
+    """A set whose memories are replaced without end neither grows nor forgets."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(n, "dog") for n in range(50)]))
+    sizes = set()
+    for round_ in range(200):
+        working_set.add(make_pack([make_record(n, f"cat w{round_}") for n in range(round_ % 50, 50)]))
+        sizes.add(working_set.nbytes)
+    assert max(sizes) < 2 * min(sizes)
+    assert list_counts(working_set, "cat") == {f"m{n}": 1 for n in range(50)}
+    assert list_counts(working_set, "dog") == {}
+
+
+def test_a_set_has_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One memory too many is refused before anything changes; those gone leave room for others."""
+    monkeypatch.setattr(memories, "MAX_MEMORIES", 4)
+    working_set = WorkingSet.from_pack(make_pack([make_record(n) for n in range(4)]))
+    with pytest.raises(ValueError, match="at most 4 memories"):
+        working_set.add(make_pack([make_record(3), make_record(4)]))
+    assert len(working_set) == 4
+    for number in range(4, 20):
+        working_set.remove([f"m{number - 4}"])
+        working_set.add(make_pack([make_record(number)]))
+    assert list_counts(working_set, "appl") == {f"m{n}": 1 for n in range(16, 20)}
+
+
+def test_what_is_expected_changes_nothing() -> None:
+    """Room made for what is to come holds nothing."""
+    working_set = WorkingSet.from_pack(make_pack([make_record(0, vector=(1, 0))]))
+    working_set.expect(1000)
+    assert working_set.vectors.tolist() == [[1, 0]]
+    working_set.add(make_pack([make_record(1, vector=(0, 1))]))
+    assert working_set.vectors.tolist() == [[1, 0], [0, 1]]
+
+
+def _texts(working_set: WorkingSet) -> dict[str, str]:
+    return {memory.id: memory.text for memory in working_set.memories}
+
+
+def test_parts_arrive_one_after_the_other() -> None:
+    """What is there can be used before the rest comes."""
+    arrival = Arrival()
+    arrival.take(make_pack([make_record(2, "cat", vector=(1, 0))]), left=2)
+    assert list_counts(arrival.working_set, "cat") == {"m2": 1}
+    arrival.take(make_pack([make_record(0, "dog", vector=(0, 1)), make_record(1, "cat")]))
+    assert list_counts(arrival.working_set, "cat") == {"m2": 1, "m1": 1}
+
+
+def test_a_later_part_undoes_no_change() -> None:
+    """What was removed, replaced or added meanwhile stays so, although the part was read before."""
+    stated = msgspec.structs.replace(make_record(4, "egg fig", vector=(0, 1)), statements=(Statement(0, 3, "fact"),))
+    arrival = Arrival()
+    arrival.take(make_pack([make_record(3, "ham")]), left=4)
+    arrival.follow(Change(added=make_pack([make_record(1, "new"), make_record(5, "newest")]), removed=["m0", "m3"]))
+    arrival.take(make_pack([make_record(n, "old", vector=(1, 0)) for n in range(3)] + [stated]))
+    assert _texts(arrival.working_set) == {"m1": "new", "m5": "newest", "m2": "old", "m4": "egg fig"}
+    assert arrival.working_set.vectors.tolist() == [[0, 0], [0, 0], [1, 0], [0, 1]]
+    assert list_counts(arrival.working_set, "egg") == {"m4": 1}
+    assert arrival.working_set.statements == {"m4": (Statement(0, 3, "fact"),)}
+
+
+def test_nothing_of_an_erased_user_arrives() -> None:
+    """After an erasure only what is announced later counts, and whoever ranks meanwhile keeps what there was."""
+    arrival = Arrival()
+    arrival.take(make_pack([make_record(0)]), left=2)
+    in_use = arrival.working_set
+    arrival.follow(Change(erased=True))
+    arrival.take(make_pack([make_record(1)]), left=1)
+    arrival.follow(Change(added=make_pack([make_record(9, "later")])))
+    arrival.take(make_pack([make_record(2)]))
+    assert _texts(arrival.working_set) == {"m9": "later"}
+    assert _texts(in_use) == {"m0": "apple"}
 
 
 def test_speakers_are_found_by_a_part_of_their_name() -> None:

@@ -43,7 +43,8 @@ class Corpus:
         return " ".join(chosen)
 
     def question(self) -> str:
-        return f"What did I say about {self.text(6)}?"
+        """A question about words that have been said: recall says nothing to what is unheard of."""
+        return f"What did I say about {' '.join(self._random.sample(self._words, 6))}?"
 
     def conversations(self, user_id: str, memories: int) -> Iterator[dict[str, Any]]:
         """As many conversations of one user as make so many memories, in the format of ``memory-proxy import``."""

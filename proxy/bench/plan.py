@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     endured: int = 50_000  # and until it is read again
     memories: int = 1000  # of the user who is remembered
     store_size: int = 100_000  # memories of all users in the large store
+    hoard: int = 20_000  # memories of the user who has the most
     visits: int = 50  # cold users who visit, at most
     stored: int = 10_000  # memories that are made while chats go on
     kills: int = 3
@@ -45,6 +46,7 @@ QUICK: Final = Plan(
     warm_up=2_000,
     endured=5_000,
     store_size=10_000,
+    hoard=4_000,
     visits=9,
     stored=2_000,
     kills=1,

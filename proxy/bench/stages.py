@@ -3,9 +3,9 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from uvicorn.loops.auto import auto_loop_factory
 
@@ -26,6 +26,10 @@ from proxy.errors import MemoryProxyError
 
 Say = Callable[[str], None]
 T = TypeVar("T")
+
+HOARDER: Final = "hoarder"
+# Seconds until a large user is given up on.
+PATIENCE_S: Final = 30.0
 
 
 def run_benchmark(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
@@ -54,22 +58,23 @@ class Stages:
 
     def measure_small_store(self) -> list[Row]:
         """Everything for which the remembered user is alone in the store."""
-        return self._measure([USER], self._visit_small)
+        return self._measure({USER: self._plan.memories}, self._visit_small)
 
     def measure_large_store(self) -> list[Row]:
         """What could depend on how much others have in the store."""
-        return self._measure([USER, *self._others], self._visit_large)
+        users = dict.fromkeys([USER, *self._others], self._plan.memories)
+        return self._measure({**users, HOARDER: self._plan.hoard}, self._visit_large)
 
-    def _measure(self, users: Sequence[str], visit: Callable[[World], Awaitable[list[Row]]]) -> list[Row]:
-        """Starts the servers on a store in which each of *users* has the plan's memories, and visits them."""
+    def _measure(self, users: dict[str, int], visit: Callable[[World], Awaitable[list[Row]]]) -> list[Row]:
+        """Starts the servers on a store in which each of *users* has so many memories, and visits them."""
 
         async def measure() -> list[Row]:
             with open_world(upstream, floor, proxy, self._conditions.admin_headers) as world:
                 return await visit(world)
 
-        self._say(f"filling a store with {len(users) * self._plan.memories:,} memories")
+        self._say(f"filling a store with {sum(users.values()):,} memories")
         data_dir = self._folder / str(len(users))
-        fill_store(data_dir, dict.fromkeys(users, self._plan.memories), self._conditions)
+        fill_store(data_dir, users, self._conditions)
         with start_upstream() as upstream, start_floor(upstream.url()) as floor:
             floor.url()  # waits until it listens: the proxy's start is measured, and should have the machine for itself
             with start_proxy(upstream.url(), data_dir, self._conditions) as proxy:
@@ -102,7 +107,8 @@ class Stages:
     async def _visit_large(self, world: World) -> list[Row]:
         await world.wait_ready()
         visiting = measure_large_store(world, self._plan, self._others, self._recall_ms)
-        return await self._do("visiting a large store", visiting)
+        rows = await self._do("visiting a large store", visiting)
+        return rows + await self._do("visiting a large user", measure_large_user(world, self._plan))
 
     async def _do(self, what: str, measuring: Awaitable[T]) -> T:
         self._say(what)
@@ -147,6 +153,22 @@ async def measure_large_store(world: World, plan: Plan, others: list[str], small
         Row(name="recall in a large store, p50", value=large.recalled_ms(50), unit="ms", meaning=size),
         Row(name="… against a small one, p50", value=grown, unit="×", target=1.2, meaning=size),
         Row(name="first visit, p50", value=first, unit="ms", target=60, meaning=f"{len(visits)} cold users, {size}"),
+    ]
+
+
+async def measure_large_user(world: World, plan: Plan) -> list[Row]:
+    """How soon somebody of very many memories is served, from those that are there by then."""
+    chats = Chats()
+    began = time.perf_counter()
+    first = answer = await chats.visit(world.proxied, HOARDER)
+    while answer.headers.get("x-memory-status") != "injected" and time.perf_counter() - began < PATIENCE_S:
+        answer = await chats.visit(world.proxied, HOARDER)
+    until = (time.perf_counter() - began) * 1000
+    size = f"a cold user of {plan.hoard:,} memories"
+    status = f"{size}: {first.headers.get('x-memory-status')}"
+    return [
+        Row(name="first visit of a large user", value=first.recall_ms, unit="ms", target=160, meaning=status),
+        Row(name="… until memory is injected", value=until, unit="ms", target=1000, meaning=size),
     ]
 
 

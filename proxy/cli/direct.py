@@ -11,10 +11,9 @@ from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Scored, Users
 from proxy.errors import MemoryProxyError
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import Imported, Receipt
-from proxy.models import Message, Scope
-from proxy.recall.block import Block, render
+from proxy.models import Message, Scope, now
+from proxy.recall.composing import Block, find_block
 from proxy.recall.query import Query
-from proxy.recall.ranking import rank
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
@@ -42,10 +41,15 @@ class Direct:
         tokens.load_tables()
         began = time.perf_counter()
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
-        asked = Query.from_dialogue([Message("user", query)])
-        vector = (await self._vault.embedder.embed([asked.text]))[0]
-        ranked = rank(working_set, asked.with_vector(vector if vector.size else None))
-        block = render(working_set.memories, ranked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
+        asked = Query.from_dialogue([Message("user", query)], asked_at=now())
+        vector = (await self._vault.embedder.embed([asked.topic(working_set.speakers)]))[0]
+        block = find_block(
+            working_set,
+            asked.with_vector(vector if vector.size else None),
+            budget_tokens=budget_tokens,
+            count=tokens.count,
+            visible={query},
+        )
         return _describe(block, (time.perf_counter() - began) * 1000)
 
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:

@@ -5,7 +5,7 @@ bytes, so that numbers, key order, white space and unknown fields reach upstream
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Self
 
@@ -21,6 +21,8 @@ _RESULT_ROLES: Final = frozenset({"tool", "function"})
 # What msgspec raises for bytes that are no JSON, have another shape, are not UTF-8, or nest deeper than the stack.
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+# What content begins with that more text can be added to.
+_EXTENSIBLE: Final = (b'"', b"[")
 _EMPTY_ARRAY: Final = re.compile(rb"\[[ \t\r\n]*\]")
 # Clients that send back the SDK's own objects fill unused fields with null, some with an empty array.
 _UNUSED: Final = re.compile(rb"(?:null|" + _EMPTY_ARRAY.pattern + rb")?")
@@ -112,7 +114,12 @@ class ChatRequest:
         Instructions, tool results, an assistant's tool calls and messages without text are not part of it, so that
         positions do not move when a client adds or trims those.
         """
-        return _read_dialogue(self._turns)
+        return [message for _, message in self._said]
+
+    @cached_property
+    def _said(self) -> list[tuple[int, Message]]:
+        """The dialogue, each message with the index of its turn."""
+        return _find_said(self._turns)
 
     @cached_property
     def first_new(self) -> int:
@@ -135,19 +142,49 @@ class ChatRequest:
 
         The instructions are the first system or developer message whose content is a string or an array.
         """
-        position, insertion = self._place(block)
-        body = memoryview(self._body)
-        return b"".join((body[:position], insertion, body[position:]))
+        return self._splice([self._place(block)])
+
+    def inject_tail(self, texts: Mapping[int, str]) -> bytes:
+        """The client's body with each of *texts* at the end of a user's message: the one at that index of the dialogue.
+
+        Into what the user said and into no further system message, because many chat templates refuse one there. The
+        same texts at the same places of the next request make it begin with the same bytes as this one, up to where the
+        two differ anyway: what a provider's prompt cache needs. IndexError where there is no such message, ValueError
+        where the assistant said it.
+        """
+        turns = _SPANS.decode(self._scanned).messages if texts else []
+        return self._splice([self._continue(turns[self._find_user(i)].content, texts[i]) for i in sorted(texts)])
+
+    def _splice(self, insertions: Iterable[tuple[int, bytes]]) -> bytes:
+        """The body with what is inserted at offsets, which ascend."""
+        body, start = memoryview(self._body), 0
+        pieces: list[bytes | memoryview] = []
+        for position, insertion in insertions:
+            pieces += body[start:position], insertion
+            start = position
+        return b"".join((*pieces, body[start:]))
+
+    def _find_user(self, index: int) -> int:
+        """The turn of a user's message in the dialogue."""
+        if not 0 <= index < len(self._said):
+            raise IndexError(f"{index} is none of {len(self._said)} messages")
+        turn, message = self._said[index]
+        if message.role != "user":
+            raise ValueError(f"message {index} is the {message.role}'s")
+        return turn
 
     def _place(self, block: str) -> tuple[int, bytes]:
         for content in self._instructions():
-            if (kind := _first_byte(content)) == b'"':
-                return self._end(content) - 1, _continue_string(content, block)
-            if kind == b"[":
-                return self._end(content) - 1, _continue_array(content, block)
+            if _first_byte(content) in _EXTENSIBLE:
+                return self._continue(content, block)
         message = msgspec.json.encode({"role": "system", "content": block})
         messages = _ENVELOPE.decode(self._scanned).messages
         return self._start(messages) + 1, message + b"," if self._turns else message
+
+    def _continue(self, content: Raw, text: str) -> tuple[int, bytes]:
+        """Where and how a string or an array goes on with *text*."""
+        extend = _continue_string if _first_byte(content) == b'"' else _continue_array
+        return self._end(content) - 1, extend(content, text)
 
     def _instructions(self) -> list[Raw]:
         """The contents of system and developer messages, as they are written. A second scan, if there are any."""
@@ -225,13 +262,13 @@ def _replace_lone_surrogates(body: bytes) -> bytes:
     return _LONE.sub(rb"\\ufffd", masked).replace(b"\0\0", rb"\\")
 
 
-def _read_dialogue(turns: Sequence[_Turn]) -> list[Message]:
+def _find_said(turns: Sequence[_Turn]) -> list[tuple[int, Message]]:
     said = []
-    for turn in turns:
+    for index, turn in enumerate(turns):
         if turn.role == "user" or (turn.role == "assistant" and not _calls_tools(turn)):
             text = text_of(turn.content)
             if has_words(text):
-                said.append(Message(turn.role, text, turn.name or None))
+                said.append((index, Message(turn.role, text, turn.name or None)))
     return said
 
 

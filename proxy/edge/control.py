@@ -121,6 +121,7 @@ class ControlPlane:
             budget_tokens=budget,
             deadline_s=INSPECTION_DEADLINE_S,
             asked_at=asked.asked_at,
+            sticky=False,
         )
         return _json(_describe(recollection, (time.perf_counter() - began) * 1000))
 

@@ -132,6 +132,7 @@ class Interceptor:
                 turn.request.dialogue,
                 budget_tokens=self._settings.memory.budget_tokens,
                 deadline_s=self._settings.memory.deadline_ms / 1000,
+                conversation_id=turn.conversation_id,
             )
         if "inject" not in turn.abilities:
             failed = recollection.status in ("timeout", "error")
@@ -145,6 +146,8 @@ class Interceptor:
         if recollection.block is None or turn.request is None:
             return body, recollection
         with self._fail_open("inject"):
+            if recollection.tail is not None:
+                return turn.request.inject_tail(recollection.tail), recollection
             return turn.request.inject(recollection.block.text), recollection
         return body, Recollection("error")
 

@@ -1,7 +1,8 @@
 """The edge's end of the wire to the keeper."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import structlog
 
 from proxy.errors import KeeperError
 from proxy.keeper import wire
+from proxy.models import Scope
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 _changes = msgspec.msgpack.Decoder(wire.Changed)
 _failures = msgspec.msgpack.Decoder(wire.Failure)
+
+Answers = asyncio.Queue[msgspec.Raw | KeeperError]
 
 
 class KeeperClient:
@@ -35,7 +39,7 @@ class KeeperClient:
         self._path = path
         self._tasks = tasks
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._waiting: dict[int, Answers] = {}
         self._writer: asyncio.StreamWriter | None = None
 
     async def connect(self) -> None:
@@ -67,13 +71,13 @@ class KeeperClient:
         if envelope.number == 0:
             self.on_change(_changes.decode(envelope.payload))
             return
-        future = self._waiting.pop(envelope.number, None)
-        if future is None or future.done():
+        answers = self._waiting.get(envelope.number)
+        if answers is None:
             return  # its caller gave up
         if envelope.failed:
-            future.set_exception(KeeperError(_failures.decode(envelope.payload).message))
+            answers.put_nowait(KeeperError(_failures.decode(envelope.payload).message))
         else:
-            future.set_result(envelope.payload)
+            answers.put_nowait(envelope.payload)
 
     def _disconnect(self) -> None:
         self.connected.clear()
@@ -81,9 +85,8 @@ class KeeperClient:
         if writer is not None:
             writer.close()
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(KeeperError("the keeper went away"))
+        for answers in waiting.values():
+            answers.put_nowait(KeeperError("the keeper went away"))
         self.closed.set()
 
     async def call(self, request: wire.Request) -> Any:
@@ -92,19 +95,37 @@ class KeeperClient:
         Raises:
             KeeperError: it is away, goes away meanwhile, or could not do it.
         """
+        with self._asking(request) as answers:
+            return _read(await answers.get(), type(request).reply)
+
+    async def load(self, scope: Scope) -> AsyncGenerator[wire.Part, None]:
+        """A user's memories in parts, the newest first; the last one has nothing left.
+
+        Between two parts changes of the user may be announced, and a later part may have been read before these: see
+        :class:`proxy.workingset.Arrival`. Whoever stops before the end closes the iterator.
+
+        Raises:
+            KeeperError: as :meth:`call`, also between two parts.
+        """
+        with self._asking(wire.LoadParts(scope)) as answers:
+            left = 1
+            while left:
+                part: wire.Part = _read(await answers.get(), wire.Part)
+                left = part.left
+                yield part
+
+    @contextmanager
+    def _asking(self, request: wire.Request) -> Iterator[Answers]:
+        """Sends *request*; its answers arrive until the end of the block."""
         if self._writer is None:
             raise KeeperError("the keeper is not up")
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answers = self._waiting[number] = Answers()
         try:
             self._writer.write(wire.frame(number, request))
-            payload = await future
+            yield answers
         finally:
             self._waiting.pop(number, None)
-        try:
-            return msgspec.msgpack.decode(payload, type=type(request).reply)
-        except msgspec.MsgspecError as exc:
-            raise KeeperError(f"the keeper's answer cannot be read: {exc}") from exc
 
     def push(self, request: wire.Request) -> None:
         """Sends what needs no answer; does nothing while the keeper is away."""
@@ -116,3 +137,12 @@ class KeeperClient:
         if self._writer is not None:
             self._writer.close()
             await self.closed.wait()
+
+
+def _read(answer: msgspec.Raw | KeeperError, kind: Any) -> Any:
+    if isinstance(answer, KeeperError):
+        raise answer
+    try:
+        return msgspec.msgpack.decode(answer, type=kind)
+    except msgspec.MsgspecError as exc:
+        raise KeeperError(f"the keeper's answer cannot be read: {exc}") from exc

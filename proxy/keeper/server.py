@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import IO, Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from proxy.errors import ApiError, KeeperError, MemoryProxyError
 from proxy.keeper import wire
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
+from proxy.models import Scope
 from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
 
@@ -72,7 +74,7 @@ class KeeperServer:
         if isinstance(request, wire.Journaled):
             self._worker.notice()
             return
-        if isinstance(request, wire.Load):
+        if isinstance(request, wire.Load | wire.LoadParts):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
             self._edges[writer].add(request.scope.key)
         self._tasks.spawn(self._answer(writer, number, request), name="answer")
@@ -81,11 +83,26 @@ class KeeperServer:
         # For what nobody foresaw, which goes on to the log: a caller without an answer would wait for ever.
         reply = wire.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
-            reply = wire.frame(number, await self._handlers[type(request)](request))
+            if isinstance(request, wire.LoadParts):
+                reply = await self._send_parts(writer, number, request.scope)
+            else:
+                reply = wire.frame(number, await self._handlers[type(request)](request))
         except (MemoryProxyError, ApiError) as exc:
             reply = wire.frame(number, wire.Failure(str(exc)), failed=True)
         finally:
             await _send(writer, reply)
+
+    async def _send_parts(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
+        """Sends all parts but the last, which is the answer. Reads the store no faster than the edge reads."""
+        reply = b""
+        async with aclosing(self._vault.load_parts(scope)) as parts:
+            async for part in parts:
+                if reply:
+                    await _send(writer, reply)
+                reply = wire.frame(number, part)
+                if writer.is_closing():
+                    break
+        return reply
 
     def _announce(self, change: wire.Changed) -> None:
         listening = [writer for writer, loaded in self._edges.items() if change.scope.key in loaded]
@@ -129,6 +146,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
+        tasks.spawn(vault.prepare(), name="prepare")
         tasks.spawn(worker.run(), name="worker").add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()

@@ -1,7 +1,7 @@
 """What the edge and the keeper say to each other: length-prefixed msgpack frames over a Unix socket.
 
 A frame is four bytes of length (big-endian) and an :class:`Envelope`. A call carries one of the request structs below
-and is answered by an envelope of the same number; a push has number 0 and is answered by nothing.
+and is answered by an envelope of the same number, or several of them; a push has number 0 and is answered by nothing.
 """
 
 import asyncio
@@ -93,6 +93,22 @@ class Load(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = Pack
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Some of a user's memories, and how many more there are to come: 0 with the last."""
+
+    pack: Pack
+    left: int
+
+
+class LoadParts(Request, frozen=True, tag=True):
+    """All memories of one user, newest first, in several answers of the same number. They are those that there were
+    when the first was made, less what has been erased meanwhile; other changes are announced, as they always are.
+    """
+
+    scope: Scope
+    reply: ClassVar[Any] = Part
+
+
 class Journaled(Request, frozen=True, tag=True):
     """There is something new in the journal. Sent as a push."""
 
@@ -143,7 +159,7 @@ class Status(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = Load | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
+AnyRequest = Load | LoadParts | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):

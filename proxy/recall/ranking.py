@@ -1,82 +1,74 @@
 """Which memories matter for a query: words and vectors together, exactly, over all memories of the user."""
 
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from math import log10
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxy.recall.query import Query
+from proxy.recall.weights import FLOOR, WEIGHTS, Floor, Weights
 from proxy.workingset import Floats, Postings, WorkingSet
 
 Scores = NDArray[np.floating]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """All that can be tuned in ranking.
-
-    Numbers like .933/.838/.687 are the share of evidence inside 1,000 tokens on the development halves of LongMemEval,
-    LoCoMo and BEAM, by ``memory-proxy eval``, on which these weights were chosen. They have 93, 231 and 72 questions:
-    one question is about .011, .004 and .014, so that smaller differences mean nothing.
-    """
-
-    # BM25. A human turn's length says little about it, hence b below the usual .75: .933/.838/.687, with .75
-    # .929/.836/.706.
-    k1: float = 1.2
-    b: float = 0.5
-    # BM25 of the whole conversation as one document, beside the message's own: .933/.838/.687, without .927/.818/.697;
-    # evidence among the first ten .924/.753/.684, without .900/.735/.669.
-    conversation: float = 0.5
-    conversation_b: float = 0.75
-    # Short human turns answer each other, so the two before and after count, the less the longer the message itself
-    # is: a third at 60 words. .933/.838/.687, without .931/.788/.650; but inside 500 tokens LongMemEval has .912
-    # without and .881 with it.
-    neighbour: float = 0.3
-    neighbour_words: float = 60.0
-    # Cosine beside BM25, both scaled to their maximum: .933/.838/.687, without .875/.843/.650, at .5 .919/.852/.693.
-    vector: float = 0.9
-    # A part of the conversation's best cosine for each of its messages: .933/.838/.687, without .927/.818/.691.
-    vector_conversation: float = 0.2
-    # What the assistant said is long and says less about the user: .933 at .6, .929 at .7, .892 at 1 (LongMemEval).
-    assistant: float = 0.6
-    # A turn of somebody whose name the query says: .838, without .810 (LoCoMo). A boost and never a filter, since
-    # others talk about that person, too.
-    speaker: float = 1.5
-    # The cosine that a memory needs without any asked word in it or around it. No measured effect from .2 to .5; the
-    # closest memory to "bonjour" has .27 (median of 20 users).
-    floor: float = 0.3
-
-
-WEIGHTS: Final = Weights()
-
-
 class Ranked(NamedTuple):
-    """Rows of the working set, best first, their scores, and the index words that were asked for."""
+    """Rows of the working set, best first, their scores, and what the index words that were asked for weigh.
+
+    *relevance* says how much more these memories have to do with the query than the best of so many unrelated ones
+    would: from 0 on they have, a little below nobody can tell.
+    """
 
     rows: NDArray[np.intp]
     scores: Floats
-    words: tuple[str, ...] = ()
+    words: Mapping[str, float]
+    relevance: float
+    cosines: Floats  # of the rows, 0 without vectors
 
     def __bool__(self) -> bool:
         return len(self.rows) > 0
 
 
-def rank(working_set: WorkingSet, query: Query, *, limit: int = 128, weights: Weights = WEIGHTS) -> Ranked:
+class _Lexical(NamedTuple):
+    score: Scores
+    rarity: Scores  # of each asked word
+    coverage: float  # the most of the question that one conversation has
+
+
+_NOTHING = Ranked(np.zeros(0, np.intp), np.zeros(0, np.float32), {}, -1.0, np.zeros(0, np.float32))
+
+
+def rank(
+    working_set: WorkingSet, query: Query, *, limit: int = 128, weights: Weights = WEIGHTS, floor: Floor = FLOOR
+) -> Ranked:
     """The *limit* best memories for *query*; none when it has no index word, as "hi", or nothing in common with them.
 
     Equal scores keep the order of the working set. Costs about 150 µs at 1,000 memories.
     """
-    if not query.terms or not len(working_set):
-        return Ranked(np.zeros(0, np.intp), np.zeros(0, np.float32))
+    if not query.words or not len(working_set):
+        return _NOTHING
     constant = _derive_constants(working_set, weights)
     lexical = _score_words(working_set, query, constant)
     cosines = _score_vectors(working_set, query)
-    related = (lexical > 0) | (cosines >= weights.floor)
-    emphasis = _emphasise(working_set, query, constant)
-    score = _scale(lexical * emphasis) + weights.vector * _scale(_spread(cosines, working_set, weights) * emphasis)
+    related = (lexical.score > 0) | (cosines >= weights.floor)
+    named = working_set.speaker_rows(query.terms)
+    emphasis = constant.emphasis if named is None else np.where(named, constant.raised, constant.emphasis)
+    similar = _spread(cosines, working_set, constant)
+    score = _scale(lexical.score * emphasis) + weights.vector * _scale(similar * emphasis)
+    then = _find_then(working_set, query)
+    if then is not None:
+        related |= then
+        score = np.where(then, score * weights.time + weights.time_alone, score)
     best = _select(np.where(related, score, 0.0), limit)
-    return Ranked(best, score[best].astype(np.float32), query.words)
+    best = _prefer_phrases(working_set, query, best, score, weights)
+    words = dict(zip(query.words, lexical.rarity.tolist(), strict=True))
+    relevance = _judge(lexical.coverage, cosines, floor)
+    relevance += floor.speaker * (named is not None) + floor.time * (then is not None)
+    if then is not None and len(query.words) <= floor.time_words:
+        relevance = max(relevance, 0.0)
+    return Ranked(best, score[best].astype(np.float32), words, relevance, cosines[best])
 
 
 class _Constants(NamedTuple):
@@ -84,17 +76,19 @@ class _Constants(NamedTuple):
 
     weights: Weights
     message_norm: Scores  # BM25's denominator without the count, of each message
-    around: Scores  # what a neighbour's score counts for each message
+    around: Scores  # how open each message is to what stands around it
     conversation_norm: Scores  # as message_norm, of each conversation
     conversations: int  # those that have words
-    emphasis: Floats  # for the role of who said it
+    emphasis: Floats  # for the role of who said it, and whether that is a question
+    raised: Floats  # the same for a speaker who is named
+    asking: Floats | None  # what part of each message asks; None where only one person speaks
 
 
 def _derive_constants(working_set: WorkingSet, weights: Weights) -> _Constants:
-    layout = working_set.layout
-    if not (isinstance(layout.derived, _Constants) and layout.derived.weights is weights):
-        layout.derived = _compute_constants(working_set, weights)
-    return layout.derived
+    known = working_set.derived.get(_Constants)
+    if not (isinstance(known, _Constants) and known.weights is weights):
+        known = working_set.derived[_Constants] = _compute_constants(working_set, weights)
+    return known
 
 
 def _compute_constants(working_set: WorkingSet, weights: Weights) -> _Constants:
@@ -102,15 +96,21 @@ def _compute_constants(working_set: WorkingSet, weights: Weights) -> _Constants:
     length = columns.words
     by_conversation = np.bincount(columns.conversation, length, minlength=size)
     spoken = max(int(np.count_nonzero(by_conversation)), 1)
+    emphasis = np.where(columns.assistant, np.float32(weights.assistant), np.float32(1))
+    asking = columns.asking if columns.asking.any() else None
+    if asking is not None:
+        emphasis = emphasis * (1 - weights.question * asking * np.exp(length / -weights.question_words))
     return _Constants(
         weights=weights,
         message_norm=_normalise(length, float(length.mean()), weights.k1, weights.b),
-        around=weights.neighbour * np.exp(length / -weights.neighbour_words),
+        around=np.exp(length / -weights.neighbour_words),
         conversation_norm=_normalise(
             by_conversation, float(by_conversation.sum()) / spoken, weights.k1, weights.conversation_b
         ),
         conversations=spoken,
-        emphasis=np.where(columns.assistant, np.float32(weights.assistant), np.float32(1)),
+        emphasis=emphasis,
+        raised=emphasis * np.float32(weights.speaker),
+        asking=asking,
     )
 
 
@@ -119,33 +119,50 @@ def _normalise(length: NDArray[Any], mean: float, k1: float, b: float) -> Scores
     return norm
 
 
-def _score_words(working_set: WorkingSet, query: Query, constant: _Constants) -> Scores:
+def _score_words(working_set: WorkingSet, query: Query, constant: _Constants) -> _Lexical:
     """BM25 of each message, of its neighbours and of its conversation."""
-    postings = working_set.find(list(query.terms))
+    postings = working_set.find(query.terms)
+    asked = np.fromiter(query.words.values(), np.float64, len(query.words))
+    rarity = asked * _rarity(np.bincount(postings.term, minlength=len(asked)), len(working_set))
     if not len(postings.row):
-        return np.zeros(len(working_set))
-    asked = np.fromiter(query.terms.values(), np.float64, len(query.terms))
-    message = _score_messages(working_set, postings, asked, constant)
-    conversation = _score_conversations(working_set, postings, asked, constant)
-    return message + constant.weights.conversation * conversation[working_set.columns.conversation]
+        return _Lexical(np.zeros(len(working_set)), rarity, 0.0)
+    message = _score_messages(working_set, postings, rarity, constant)
+    counts = _count_by_conversation(working_set, postings, len(asked))
+    conversation = _score_conversations(counts, asked, constant)
+    score = message + constant.weights.conversation * conversation[working_set.columns.conversation]
+    return _Lexical(score, rarity, float((rarity @ (counts > 0)).max() / rarity.sum()))
 
 
-def _score_messages(working_set: WorkingSet, postings: Postings, asked: Scores, constant: _Constants) -> Scores:
-    size = len(working_set)
-    rarity = asked * _rarity(np.bincount(postings.term, minlength=len(asked)), size)
+def _score_messages(working_set: WorkingSet, postings: Postings, rarity: Scores, constant: _Constants) -> Scores:
+    weights = constant.weights
     norm = constant.message_norm[postings.row]
-    parts = rarity[postings.term] * _saturate(postings.weight, norm, constant.weights.k1)
-    own = np.zeros(size + 1)  # one more for the neighbours that are not there
-    own[:size] = np.bincount(postings.row, parts, minlength=size)
-    total: Scores = own[:size] + constant.around * own[working_set.layout.neighbours].sum(axis=0)
+    parts = rarity[postings.term] * _saturate(postings.weight, norm, weights.k1)
+    # One more, which neighbours that are not there point at.
+    own = np.bincount(postings.row, parts, minlength=len(working_set) + 1)
+    near = working_set.layout.neighbours
+    around = weights.neighbour * own[near].sum(axis=0)
+    own = own[:-1]
+    if constant.asking is not None:
+        around += weights.answer * _follow_questions(own, near, constant.asking)
+    total: Scores = own + constant.around * around
     return total
 
 
-def _score_conversations(working_set: WorkingSet, postings: Postings, asked: Scores, constant: _Constants) -> Scores:
+def _follow_questions(score: NDArray[Any], near: NDArray[np.int64], asking: Floats) -> Scores:
+    """Of each message, the score of the one before it in as far as that asks."""
+    asked: Scores = np.append(score * asking, 0)[near[1]]
+    return asked
+
+
+def _count_by_conversation(working_set: WorkingSet, postings: Postings, asked: int) -> Scores:
+    """How often each asked word is in each conversation."""
     size = working_set.layout.conversations
     where = postings.term * size + working_set.columns.conversation[postings.row]
-    counted = np.bincount(where, postings.weight, minlength=len(asked) * size)
-    counts = counted.astype(np.float64, copy=False).reshape(-1, size)
+    counted = np.bincount(where, postings.weight, minlength=asked * size)
+    return counted.astype(np.float64, copy=False).reshape(-1, size)
+
+
+def _score_conversations(counts: Scores, asked: Scores, constant: _Constants) -> Scores:
     rarity = asked * _rarity((counts > 0).sum(axis=1), constant.conversations)
     score: Scores = rarity @ _saturate(counts, constant.conversation_norm, constant.weights.k1)
     return score
@@ -166,25 +183,34 @@ def _score_vectors(working_set: WorkingSet, query: Query) -> Floats:
     vectors = working_set.vectors
     if query.vector is None or not query.vector.size or query.vector.shape != vectors.shape[1:]:
         return np.zeros(len(working_set), np.float32)
-    cosines: Floats = np.maximum(vectors @ query.vector, 0)
+    # Not by BLAS, whose threads wait for each other: on a busy machine that is 10 ms and more at times.
+    cosines: Floats = np.maximum(np.vecdot(vectors, query.vector), 0)
     return cosines
 
 
-def _spread(cosines: Floats, working_set: WorkingSet, weights: Weights) -> Floats:
-    """*cosines*, each with a part of the best one of its conversation."""
+def _spread(cosines: Floats, working_set: WorkingSet, constant: _Constants) -> Scores:
+    """*cosines*, each with a part of the best one of its conversation, and between people of what is around it."""
+    weights, spread = constant.weights, cosines
+    if constant.asking is not None:
+        near = working_set.layout.neighbours
+        around = weights.vector_neighbour * np.append(cosines, 0)[near].sum(axis=0)
+        around += weights.vector_answer * _follow_questions(cosines, near, constant.asking)
+        spread = cosines + (constant.around * around * (working_set.columns.speaker >= 0)).astype(np.float32)
     best = np.zeros(working_set.layout.conversations, np.float32)
-    np.maximum.at(best, working_set.columns.conversation, cosines)
-    spread: Floats = cosines + np.float32(weights.vector_conversation) * best[working_set.columns.conversation]
-    return spread
+    np.maximum.at(best, working_set.columns.conversation, spread)
+    whole: Scores = spread + np.float32(weights.vector_conversation) * best[working_set.columns.conversation]
+    return whole
 
 
-def _emphasise(working_set: WorkingSet, query: Query, constant: _Constants) -> Floats:
-    """A factor for who said it."""
-    named = working_set.speaker_rows(query.terms.keys())
-    if named is None:
-        return constant.emphasis
-    raised: Floats = np.where(named, constant.emphasis * np.float32(constant.weights.speaker), constant.emphasis)
-    return raised
+def _find_then(working_set: WorkingSet, query: Query) -> NDArray[np.bool_] | None:
+    """The rows of the time that is asked about; None without such."""
+    if not query.spans:
+        return None
+    when = working_set.columns.when
+    then = np.zeros(len(working_set), np.bool_)
+    for span in query.spans:
+        then |= (when >= span.begin) & (when < span.end)
+    return then if then.any() else None
 
 
 def _scale(score: Scores) -> Scores:
@@ -199,3 +225,24 @@ def _select(score: Scores, limit: int) -> NDArray[np.intp]:
         least = np.partition(score[rows], len(rows) - limit)[len(rows) - limit]
         rows = rows[score[rows] >= least]
     return rows[np.argsort(-score[rows], kind="stable")][:limit]
+
+
+def _prefer_phrases(
+    working_set: WorkingSet, query: Query, best: NDArray[np.intp], score: Scores, weights: Weights
+) -> NDArray[np.intp]:
+    """*best* with those first that have what is quoted; raises their *score*."""
+    if not query.phrases:
+        return best
+    for row in best.tolist():
+        text = working_set.memories[row].text.lower()
+        if any(phrase in text for phrase in query.phrases):
+            score[row] *= weights.phrase
+    return best[np.argsort(-score[best], kind="stable")]
+
+
+def _judge(coverage: float, cosines: Floats, floor: Floor) -> float:
+    """:attr:`Ranked.relevance`."""
+    closest = float(cosines.max())
+    if closest <= 0:
+        return coverage - floor.words_only
+    return closest + floor.coverage * coverage - (floor.base + floor.per_decade * log10(len(cosines)))

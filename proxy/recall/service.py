@@ -1,52 +1,46 @@
 """Recall: from what a conversation says now to the block that goes with it, within a deadline."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from proxy.embedders.base import Embedder
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.models import Message, Pack, Scope, Status
+from proxy.models import Message, Scope, Status, now
 from proxy.observe.failopen import FailOpen
-from proxy.recall.block import Block, render
+from proxy.recall.composing import Block, Composer
+from proxy.recall.continuation import Continuation, Placement, Point
+from proxy.recall.frame import Frame
+from proxy.recall.loading import Loader
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
+from proxy.recall.sticky import Talk, Talks
+from proxy.recall.vectors import Question, QuestionVectors
 from proxy.tasks import Tasks
-from proxy.workingset import Change, WorkingSet, WorkingSets
-
-# A user of 1,000 memories takes 2.5 MB; so many megabytes keep some fifty such users warm.
-WORKING_SETS_BYTES: Final = 128 << 20
-
-Vector = NDArray[np.float32]
+from proxy.workingset import WorkingSet
 
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What recall found: ``injected`` with a block, or ``empty``, ``timeout`` or ``error`` without one."""
+    """What recall found: ``injected`` with a block, or ``empty``, ``timeout`` or ``error`` without one.
+
+    Where *tail* is None, the block's text belongs at the end of the instructions. Else each of its texts belongs at the
+    end of the user's message that stands there in the dialogue, and the block tells of all of them together.
+    """
 
     status: Status
     block: Block | None = None
-
-
-@dataclass(slots=True)
-class _Loading:
-    """A user's memories on their way from the keeper, and what was announced of them meanwhile."""
-
-    task: asyncio.Task[WorkingSet]
-    changes: list[Change] = field(default_factory=list)
+    tail: Mapping[int, str] | None = None
 
 
 class RecallService:
     """Recall over the working sets of one edge. For one event loop; never writes anything.
 
-    A user whose memories are not here yet is loaded once, however many requests ask for it; one that is not there
-    within the deadline is loaded all the same and serves the next request.
+    A user whose memories are not here yet is loaded once, however many requests ask for it; what is late is found all
+    the same, and serves the conversation's next request.
     """
 
     def __init__(
@@ -56,16 +50,20 @@ class RecallService:
         count_tokens: Callable[[str], int],
         fail_open: FailOpen,
         tasks: Tasks,
+        *,
+        placement: Placement = "system",
+        frame: Frame | None = None,
     ) -> None:
-        self.sets = WorkingSets(WORKING_SETS_BYTES)
-        self._keeper = keeper
-        self._embedder = embedder
-        self._count_tokens = count_tokens
+        self._loader = Loader(keeper, fail_open, tasks)
+        self.sets = self._loader.sets
+        self._vectors = QuestionVectors(embedder, fail_open, tasks)
+        self._composer = Composer(count_tokens, frame)
+        self._continuation = Continuation(self._composer, placement)
+        self._fresh = Continuation(self._composer, "system")
+        self._talks = Talks()
         self._fail_open = fail_open
         self._tasks = tasks
-        self._loading: dict[str, _Loading] = {}
         keeper.on_change = self._follow
-        keeper.on_connect = self.sets.clear
 
     async def recall(
         self,
@@ -75,92 +73,73 @@ class RecallService:
         budget_tokens: int,
         deadline_s: float,
         asked_at: datetime | None = None,
+        conversation_id: str | None = None,
+        sticky: bool = True,
     ) -> Recollection:
         """The block for a conversation of *scope* that has come to the end of *dialogue*.
 
-        What stands in the dialogue itself is not repeated. Raises nothing for a keeper or an embedder that is late;
-        raises KeeperError for one that is away while the user's memories are not here.
+        What stands in the dialogue itself is not repeated. Unless *sticky*, what the conversation has been given before
+        does not count. Raises nothing for a keeper or an embedder that is late; raises KeeperError for one that is away
+        while the user's memories are not here.
         """
         deadline = asyncio.get_running_loop().time() + deadline_s
-        query = Query.from_dialogue(dialogue, asked_at=asked_at)
-        vector = self._start_embedding(query.text)
-        try:
-            working_set = self.sets.get(scope)
-            if working_set is None:
-                working_set = await self._load_until(scope, deadline)
-            if working_set is None:
-                return Recollection("timeout")
-            trouble, found = await self._await_vector(vector, deadline)
-        finally:
-            if isinstance(vector, asyncio.Task):
-                vector.cancel()  # nobody waits for it any more, however this came to its end
-        block = self._find(working_set, query.with_vector(found), dialogue, budget_tokens)
-        if block is not None:
-            return Recollection("injected", block)
-        return Recollection(trouble or "empty")
+        point = Point(scope, dialogue, budget_tokens, asyncio.get_running_loop().time(), conversation_id)
+        query = Query.from_dialogue(dialogue, asked_at=asked_at or now())
+        # A vector that takes a request of its own is asked for while the memories are on their way.
+        question = None if self._vectors.immediate else self._ask(query, self.sets.get(scope))
+        loaded = await self._loader.load_until(scope, deadline)
+        if loaded is None:
+            self._finish_later(point, query, question, sticky=sticky)
+            return self._show(point, self._resume(point, sticky=sticky).talk, "timeout", sticky=sticky)
+        question = question or self._ask(query, loaded.working_set)
+        trouble, vector = await question.wait(deadline)
+        if question.late or not loaded.whole:
+            self._finish_later(point, query, question, sticky=sticky)
+            trouble = "timeout"
+        ranked = rank(loaded.working_set, query.with_vector(vector))
+        point = self._resume(point, sticky=sticky)
+        continuation = self._continuation if sticky else self._fresh
+        talk = continuation.advance(point, loaded.working_set, ranked, whole=loaded.whole)
+        if sticky and (talk.given or point.talk.given):
+            self._talks.put(scope, point.prefix, talk, conversation_id)
+        return self._show(point, talk, trouble or "empty", sticky=sticky)
 
-    def _find(
-        self, working_set: WorkingSet, query: Query, dialogue: Sequence[Message], budget_tokens: int
-    ) -> Block | None:
-        ranked = rank(working_set, query)
-        visible = {message.text for message in dialogue}
-        return render(
-            working_set.memories, ranked, budget_tokens=budget_tokens, count=self._count_tokens, visible=visible
-        )
+    def _resume(self, point: Point, *, sticky: bool = True) -> Point:
+        """*point* with what the conversation has been given. For after all waiting: meanwhile it may be erased."""
+        known = self._talks.find(point.scope, point.prefixes, point.conversation_id) if sticky else None
+        return point if known is None else replace(point, talk=known)
 
-    def _start_embedding(self, text: str) -> Vector | asyncio.Task[Vector | None] | None:
-        """The vector itself where the embedder can tell at once, else a task that asks for it; None when it failed."""
-        embed_now = getattr(self._embedder, "embed_now", None)
-        if embed_now is not None:
-            with self._fail_open("embed"):
-                return np.ravel(embed_now([text]))
-            return None
-        return self._tasks.spawn(self._embed(text), name="embed-query")
+    def _ask(self, query: Query, working_set: WorkingSet | None) -> Question:
+        return self._vectors.ask(query.topic(working_set.speakers if working_set is not None else ()))
 
-    async def _embed(self, text: str) -> Vector | None:
-        with self._fail_open("embed"):
-            return np.ravel(await self._embedder.embed([text]))
-        return None
+    def _show(self, point: Point, talk: Talk, otherwise: Status, *, sticky: bool) -> Recollection:
+        """What *talk* comes to, or a status that says why it comes to nothing."""
+        block, tail = (self._continuation if sticky else self._fresh).render(point, talk)
+        return Recollection("injected", block, tail) if block is not None else Recollection(otherwise)
 
-    async def _await_vector(
-        self, vector: Vector | asyncio.Task[Vector | None] | None, deadline: float
-    ) -> tuple[Status | None, Vector | None]:
-        """The vector, or why there is none: recall then goes by words alone."""
-        if isinstance(vector, np.ndarray):
-            return None, vector if vector.size else None
-        if vector is None:
-            return "error", None
-        await asyncio.wait((vector,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
-        if not vector.done():
-            return "timeout", None
-        found = vector.result()
-        return (None, found) if found is not None else ("error", None)
+    def _finish_later(self, point: Point, query: Query, question: Question | None, *, sticky: bool) -> None:
+        """Goes on without the request, for the conversation's next one."""
+        if sticky:
+            self._tasks.spawn(self._finish(point, query, question), name="finish-recall")
 
-    async def _load_until(self, scope: Scope, deadline: float) -> WorkingSet | None:
-        loading = self._loading.get(scope.key)
-        if loading is None:
-            loading = _Loading(self._tasks.spawn(self._load(scope), name="load-user", awaited=True))
-            self._loading[scope.key] = loading
-        await asyncio.wait((loading.task,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
-        return loading.task.result() if loading.task.done() else None
-
-    async def _load(self, scope: Scope) -> WorkingSet:
-        try:
-            pack: Pack = await self._keeper.call(wire.Load(scope))
-            working_set = WorkingSet.from_pack(pack)
-        finally:
-            loading = self._loading.pop(scope.key)
-        self.sets.put(scope, working_set)
-        # Announced while the answer was under way: it may or may not have seen them, and twice does no harm.
-        for change in loading.changes:
-            self.sets.apply(scope, change)
-        return working_set
+    async def _finish(self, point: Point, query: Query, question: Question | None) -> None:
+        with self._fail_open("late"):
+            working_set = await self._loader.load(point.scope)
+            question = question or self._ask(query, working_set)
+            _, vector = await question.wait(math.inf)
+            # Since then the request itself may have been given something, and the user may have been erased.
+            working_set = await self._loader.load(point.scope)
+            point = self._resume(point)
+            ranked = rank(working_set, query.with_vector(vector))
+            late = self._continuation.find_late(point, working_set, ranked)
+            if late:
+                # A conversation that has gone on meanwhile has its own by now.
+                latest = self._talks.find(point.scope, (), point.conversation_id)
+                named = point.conversation_id if latest in (None, point.talk) else None
+                self._talks.put(point.scope, point.prefix, point.talk._replace(late=late), named)
 
     def _follow(self, changed: wire.Changed) -> None:
-        change = Change(added=changed.pack, removed=changed.removed, erased=changed.everything)
-        if (loading := self._loading.get(changed.scope.key)) is not None:
-            loading.changes.append(change)
-        with self._fail_open("follow") as step:
-            self.sets.apply(changed.scope, change)
-        if step.failed:
-            self.sets.discard(changed.scope)  # to be loaded anew
+        self._loader.follow(changed)
+        if changed.everything or changed.removed:
+            self._composer.forget(None if changed.everything else changed.removed)
+            self._talks.forget(changed.scope, None if changed.everything else changed.removed)

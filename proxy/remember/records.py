@@ -1,9 +1,12 @@
-"""Memories made findable: each with its vector and its terms."""
+"""Memories made findable: each with its vector, its terms and what is stated in it."""
 
 from collections.abc import Sequence
 
+import msgspec
+
 from proxy.embedders.base import Embedder, pack_vector
 from proxy.models import Memory, Record
+from proxy.statements import Statement, find_statements
 from proxy.text import ANALYSIS, pack_terms
 
 
@@ -13,7 +16,7 @@ async def make_records(memories: Sequence[Memory], embedder: Embedder) -> list[R
     Raises:
         EmbedderError: no vectors for now; nothing was made, and the same call may succeed later.
     """
-    vectors = await embedder.embed([memory.text for memory in memories])
+    vectors = await embedder.embed([_leave_name_out(memory) for memory in memories])
     return [
         Record(
             memory=memory,
@@ -21,6 +24,7 @@ async def make_records(memories: Sequence[Memory], embedder: Embedder) -> list[R
             terms=pack_terms(memory.text, memory.name),
             analysis=ANALYSIS,
             model=embedder.name,
+            statements=_find_statements(memory),
         )
         for memory, vector in zip(memories, vectors, strict=True)
     ]
@@ -29,13 +33,21 @@ async def make_records(memories: Sequence[Memory], embedder: Embedder) -> list[R
 def refresh(record: Record, model: str) -> Record:
     """*record* as the present analysis and the embedder called *model* can use it.
 
-    Terms of an older analysis are made anew. A vector of another model is left out: it does not compare.
+    Terms and statements of an older analysis are made anew. A vector of another model is left out: it does not compare.
     """
-    terms, vector = record.terms, record.vector
     if record.analysis != ANALYSIS:
-        terms = pack_terms(record.memory.text, record.memory.name)
-    if record.model != model:
-        vector = b""
-    if terms is record.terms and vector is record.vector:
-        return record
-    return Record(record.memory, vector, terms, ANALYSIS, record.model)
+        terms, statements = pack_terms(record.memory.text, record.memory.name), _find_statements(record.memory)
+        record = msgspec.structs.replace(record, terms=terms, analysis=ANALYSIS, statements=statements)
+    if record.vector and record.model != model:
+        record = msgspec.structs.replace(record, vector=b"")
+    return record
+
+
+def _leave_name_out(memory: Memory) -> str:
+    """The text without its speaker's name, which would make all of one's turns alike: clients write it in front."""
+    return memory.text.removeprefix(f"{memory.name}:").strip() or memory.text if memory.name else memory.text
+
+
+def _find_statements(memory: Memory) -> tuple[Statement, ...]:
+    """What the user states: the assistant's sentences about the user are guesses."""
+    return find_statements(memory.text) if memory.role == "user" else ()

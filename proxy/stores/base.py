@@ -25,14 +25,17 @@ class Store(Protocol):
     def put(self, records: Mapping[Scope, Sequence[Record]]) -> None:
         """Adds users' records, replacing those with the same memory id."""
 
-    def load(self, scope: Scope) -> list[Record]:
-        """All records of a user, in no particular order."""
+    def prepare(self) -> None:
+        """Opens what the first calls would otherwise wait for."""
+
+    def list_rows(self, scope: Scope) -> list[str]:
+        """Where all records of a user are, for :meth:`fetch`: those first that were first put."""
+
+    def fetch(self, scope: Scope, rows: Sequence[str]) -> list[Record]:
+        """The user's records that are in *rows*, those first that were first put."""
 
     def known(self, scope: Scope, ids: Sequence[str]) -> set[str]:
         """Those of *ids* that the user has a record of."""
-
-    def count(self, scope: Scope) -> int:
-        """How many records a user has."""
 
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Removes records by memory id; answers how many there were."""
@@ -43,8 +46,11 @@ class Store(Protocol):
     def touch(self, users: Iterable[KnownUser]) -> None:
         """Notes that these users exist and when each was last active."""
 
-    def users(self) -> list[KnownUser]:
-        """Every user, in no particular order."""
+    def users(self, keys: Sequence[str] | None = None) -> list[KnownUser]:
+        """The users with these keys, or every user, in no particular order."""
+
+    def activity(self) -> dict[str, datetime]:
+        """When each user was last active, by the user's key."""
 
     def close(self) -> None:
         """Releases files and connections."""

@@ -1,0 +1,93 @@
+"""Where the memories of an evaluation lie: in a real store that all users share, or nowhere."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from operator import itemgetter
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from proxy.embedders.base import Embedder
+from proxy.journal import JournalReader
+from proxy.keeper.vault import Vault
+from proxy.models import Memory, Pack, Scope
+from proxy.packing import make_pack
+from proxy.remember.records import make_records
+from proxy.stores.base import open_store
+
+MemoriesOf = Mapping[str, Sequence[Memory]]
+
+
+class Archive(Protocol):
+    """Hands out a user's memories, made findable."""
+
+    async def load(self, user_id: str) -> Pack:
+        """All that the user has, in no particular order."""
+
+
+class UnstoredArchive:
+    """Makes records of a user's memories whenever they are asked for: half the time, and proves nothing of a store."""
+
+    def __init__(self, memories: MemoriesOf, embedder: Embedder) -> None:
+        self._memories = memories
+        self._embedder = embedder
+
+    async def load(self, user_id: str) -> Pack:
+        return make_pack(await make_records(self._memories[user_id], self._embedder))
+
+
+class StoredArchive:
+    """All users' memories in one embedded store, as ``memory-proxy import`` would have put them there."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def load(self, user_id: str) -> Pack:
+        return await self._vault.load(Scope(user_id))
+
+
+@asynccontextmanager
+async def open_store_archive(
+    memories: MemoriesOf, embedder: Embedder, progress: Callable[[int], None]
+) -> AsyncIterator[StoredArchive]:
+    """A temporary store with all of *memories* in it; *progress* hears how many users' are.
+
+    Raises:
+        StoreError, EmbedderError: it could not be filled.
+    """
+    with tempfile.TemporaryDirectory(prefix="memory-proxy-eval-") as name:
+        folder = Path(name)
+        store = await asyncio.to_thread(open_store, "embedded", folder)
+        vault = Vault(store, embedder, JournalReader(folder))
+        try:
+            for done, (user_id, said) in enumerate(memories.items(), start=1):
+                async with vault.writing:
+                    await vault.remember({Scope(user_id): said})
+                progress(done)
+            yield StoredArchive(vault)
+        finally:
+            await vault.aclose()
+
+
+def pick(pack: Pack, rows: Sequence[int]) -> Pack:
+    """The memories of *pack* in *rows*, in that order, as a pack of their own."""
+    sizes = np.frombuffer(pack.sizes, "<u4").astype(np.intp)
+    ends = np.cumsum(sizes)
+    # Of each wanted row, where its terms are; the empty one is there for packs of no rows.
+    terms = np.concatenate([np.zeros(0, np.intp), *(np.arange(ends[row] - sizes[row], ends[row]) for row in rows)])
+    places = {row: place for place, row in enumerate(rows)}
+    return msgspec.structs.replace(
+        pack,
+        memories=[pack.memories[row] for row in rows],
+        vectors=np.frombuffer(pack.vectors, "<f2").reshape(len(sizes), -1)[rows].tobytes(),
+        hashes=np.frombuffer(pack.hashes, "<u4")[terms].tobytes(),
+        counts=np.frombuffer(pack.counts, "<u2")[terms].tobytes(),
+        sizes=sizes[list(rows)].astype("<u4").tobytes(),
+        statements=sorted(
+            ((places[row], statement) for row, statement in pack.statements if row in places), key=itemgetter(0)
+        ),
+    )

@@ -1,0 +1,104 @@
+"""Users' memories on their way from the keeper into the edge."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from proxy.keeper import wire
+from proxy.keeper.client import KeeperClient
+from proxy.models import Scope
+from proxy.observe.failopen import FailOpen
+from proxy.tasks import Tasks
+from proxy.workingset import Arrival, Change, WorkingSet, WorkingSets
+
+# A user of 1,000 memories takes 2.5 MB; so many megabytes keep some fifty such users warm.
+WORKING_SETS_BYTES: Final = 128 << 20
+
+
+class Loaded(NamedTuple):
+    """A user's memories; not *whole* while there are more to come."""
+
+    working_set: WorkingSet
+    whole: bool
+
+
+@dataclass(slots=True)
+class _Loading:
+    task: asyncio.Task[WorkingSet]
+    arrival: Arrival
+
+
+class Loader:
+    """The working sets of one edge. A user is loaded once, however many ask; for one event loop."""
+
+    def __init__(self, keeper: KeeperClient, fail_open: FailOpen, tasks: Tasks) -> None:
+        self.sets = WorkingSets(WORKING_SETS_BYTES)
+        self._keeper = keeper
+        self._fail_open = fail_open
+        self._tasks = tasks
+        self._loading: dict[str, _Loading] = {}
+        keeper.on_change = self.follow
+        keeper.on_connect = self.sets.clear
+
+    async def load_until(self, scope: Scope, deadline: float) -> Loaded | None:
+        """What is there of a user's memories at *deadline*, a time of the loop's clock; None when nothing is.
+
+        Loading goes on after that. Raises KeeperError for a keeper that is away.
+        """
+        warm = self.sets.get(scope)
+        if warm is not None:
+            return Loaded(warm, whole=True)
+        loading = self._start(scope)
+        await asyncio.wait((loading.task,), timeout=max(0, deadline - asyncio.get_running_loop().time()))
+        if loading.task.done():
+            return Loaded(loading.task.result(), whole=True)
+        arrived = loading.arrival.working_set
+        return Loaded(arrived, whole=False) if len(arrived) else None
+
+    async def load(self, scope: Scope) -> WorkingSet:
+        """All of a user's memories. Raises KeeperError for a keeper that is away."""
+        warm = self.sets.get(scope)
+        return warm if warm is not None else await asyncio.shield(self._start(scope).task)
+
+    def _start(self, scope: Scope) -> _Loading:
+        loading = self._loading.get(scope.key)
+        if loading is None:
+            arrival = Arrival()
+            task = self._tasks.spawn(self._load(scope, arrival), name="load-user", awaited=True)
+            loading = self._loading[scope.key] = _Loading(task, arrival)
+        return loading
+
+    async def _load(self, scope: Scope, arrival: Arrival) -> WorkingSet:
+        wanted = False
+        try:
+            async with aclosing(self._keeper.load(scope)) as parts:
+                async for part in parts:
+                    arrival.take(part.pack, left=part.left)
+        finally:
+            current = self._loading.get(scope.key)
+            if wanted := current is not None and current.arrival is arrival:
+                del self._loading[scope.key]
+        if wanted:
+            self.sets.put(scope, arrival.working_set)
+        return arrival.working_set
+
+    def follow(self, changed: wire.Changed) -> None:
+        """Brings what is here of the user up to date."""
+        change = Change(added=changed.pack, removed=changed.removed, erased=changed.everything)
+        loading = self._loading.get(changed.scope.key)
+        with self._fail_open("follow") as step:
+            if changed.everything:
+                self._empty(loading.arrival.working_set if loading is not None else self.sets.get(changed.scope))
+            if loading is None:
+                self.sets.apply(changed.scope, change)
+            else:
+                loading.arrival.follow(change)
+        if step.failed:  # to be loaded anew
+            self.sets.discard(changed.scope)
+            self._loading.pop(changed.scope.key, None)
+
+    def _empty(self, working_set: WorkingSet | None) -> None:
+        """For requests that are about to look into it."""
+        if working_set is not None:
+            working_set.remove([memory.id for memory in working_set.memories])
