@@ -27,7 +27,7 @@ from tests.readpath import (
 )
 
 # Holds any one of the memories with the words around it, and not two.
-TIGHT = 85
+TIGHT = 75
 
 
 async def knowing() -> World:

@@ -99,7 +99,7 @@ async def test_only_the_block_is_added(proxy: Proxy, upstream: Upstream, knowing
     assert (received[:start], received[end:]) == (before.encode(), after.encode())
     frame, _, tail = added.partition("%s")
     inserted = received[start:end].decode()
-    assert inserted.startswith(frame + "<memory>\\nSaid in")
+    assert inserted.startswith(frame + "<memory>\\nEarlier conv")
     assert inserted.endswith("</memory>" + tail)
     assert FACT in inserted
     assert upstream.last.every("content-length") == [str(len(received)).encode()]
