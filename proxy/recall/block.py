@@ -1,7 +1,7 @@
 """Which memories a block holds, and how each of them reads: one line, with its date."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from proxy.models import Memory
 from proxy.recall.frame import Frame
 from proxy.recall.profile import ProfileLine
 from proxy.recall.ranking import Ranked
-from proxy.recall.snippet import Snippets, Wanted
+from proxy.recall.snippet import Snippets, Wanted, fits, leave_name_out
 from proxy.workingset import WorkingSet
 
 # What scores less than this part of the best is not worth its tokens: 200 of 2,000 saved on LongMemEval, nothing lost.
@@ -42,15 +42,35 @@ _SAME_VECTOR: Final = 0.9
 _SAME_WORDS: Final = 0.8
 # Characters that are looked at for that.
 _COMPARED: Final = 1000
+# Whole lines kept: about 500 bytes each.
+_MOST_WHOLE: Final = 4096
 _WORD: Final = re.compile(r"\w+")
 
 
-class Style(NamedTuple):
-    """How lines are made: counted, framed, and cut."""
+class Style:
+    """How lines are made: counted, framed, and cut. Lines that need no cut are made once and kept."""
 
-    count: Callable[[str], int]
-    frame: Frame
-    snippets: Snippets
+    def __init__(self, count: Callable[[str], int], frame: Frame) -> None:
+        self.count = count
+        self.frame = frame
+        self.snippets = Snippets()
+        self._whole: dict[str, tuple[Memory, str, int]] = {}
+
+    def format_whole(self, memory: Memory) -> tuple[str, int]:
+        """The line of a memory whose text is shown as it is, and its tokens."""
+        known = self._whole.get(memory.id)
+        if known is None or known[0] is not memory:
+            if len(self._whole) >= _MOST_WHOLE:
+                self._whole.clear()
+            line = _join_line(memory, "", self.frame.escape(leave_name_out(memory)), self.frame)
+            known = self._whole[memory.id] = (memory, line, self.count(line))
+        return known[1:]
+
+    def forget(self, memory_ids: Iterable[str] | None = None) -> None:
+        """Keep nothing of these memories' texts; without any, of nobody's."""
+        self.snippets.forget(memory_ids)
+        for memory_id in list(self._whole) if memory_ids is None else memory_ids:
+            self._whole.pop(memory_id, None)
 
 
 class Line(NamedTuple):
@@ -210,22 +230,26 @@ def _find_room(wanted: list[float], lengths: list[float], budget: int) -> int:
 
 def _format_line(candidate: _Candidate, words: Wanted, style: Style, standing: Mapping[str, str]) -> Line:
     memory = candidate.memory
+    if memory.id not in standing and fits(memory.text, candidate.limit):
+        return Line(memory, candidate.score, *style.format_whole(memory), candidate.row)
     shown = style.frame.escape(style.snippets.cut(memory, words, candidate.limit))
     mark = ""
     if memory.id in standing:
         mark, statement = ", standing", style.frame.escape(standing[memory.id])
         if statement not in shown:
             shown = f"{statement} … {shown.lstrip('…')}"
-    line = f"- {memory.created_at.date().isoformat()}{_introduce(memory, style.frame)}{mark}: {shown}\n"
+    line = _join_line(memory, mark, shown, style.frame)
     return Line(memory, candidate.score, line, style.count(line), candidate.row)
 
 
 def format_standing(standing: ProfileLine, style: Style) -> Line:
     """A line of the profile, marked as such, for a memory that nobody asked for."""
-    memory = standing.memory
-    name = _introduce(memory, style.frame)
-    line = f"- {memory.created_at.date().isoformat()}{name}, standing: {style.frame.escape(standing.text)}\n"
-    return Line(memory, 0.0, line, style.count(line))
+    line = _join_line(standing.memory, ", standing", style.frame.escape(standing.text), style.frame)
+    return Line(standing.memory, 0.0, line, style.count(line))
+
+
+def _join_line(memory: Memory, mark: str, shown: str, frame: Frame) -> str:
+    return f"- {memory.created_at.date().isoformat()}{_introduce(memory, frame)}{mark}: {shown}\n"
 
 
 def _introduce(memory: Memory, frame: Frame) -> str:

@@ -9,7 +9,6 @@ from proxy.recall.block import Line, Style, age, choose_lines, format_standing
 from proxy.recall.frame import Frame
 from proxy.recall.query import Query
 from proxy.recall.ranking import Ranked, rank
-from proxy.recall.snippet import Snippets
 from proxy.recall.standing import find_standing
 from proxy.recall.weights import FLOOR
 from proxy.workingset import WorkingSet
@@ -39,11 +38,11 @@ class Composer:
     """Makes blocks whose words are *frame*'s, and whose tokens are as *count* counts them."""
 
     def __init__(self, count: Callable[[str], int], frame: Frame | None = None) -> None:
-        self._style = Style(count, frame or Frame(), Snippets())
+        self._style = Style(count, frame or Frame())
 
     def forget(self, memory_ids: Iterable[str] | None = None) -> None:
         """Keep nothing of these memories' texts; without any, of nobody's."""
-        self._style.snippets.forget(memory_ids)
+        self._style.forget(memory_ids)
 
     def draft(
         self,

@@ -1,9 +1,11 @@
 """What is shown of a long text: the sentences that say most of what was asked, in their order."""
 
 import re
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from heapq import nlargest
+from itertools import accumulate
 from math import sqrt
 from operator import itemgetter
 from typing import Final, NamedTuple, Self
@@ -25,6 +27,8 @@ _MAX_TEXT: Final = 8_000
 _MOST_WORDS: Final = 8
 # Of a text with more sentences, those without any asked word are not shown.
 _FEW: Final = 8
+# Parts with a word beyond so many hardly make a better snippet.
+_MAX_OCCURRENCES: Final = 3
 # Numbers are what answers are made of: one makes up for a part of an average asked word.
 _NUMBER: Final = re.compile(r"\d")
 _NUMBER_WEIGHT: Final = 0.3
@@ -55,14 +59,16 @@ class Wanted(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """A text taken apart into *parts*, whose words are looked for in *folded*, part by part.
+    """A text taken apart into *parts*, whose words are looked for in *folded*.
 
-    *roots*: of the length of each part; *numbers*: whether there is a number in it.
+    *marks*: where each part begins, and where the last one ends; *roots*: of the length of each part; *numbers*:
+    whether there is a number in it.
     """
 
     text: str
     parts: list[str]
-    folded: list[str]
+    folded: str
+    marks: list[int]
     roots: list[float]
     numbers: list[bool]
     density: float  # characters a token
@@ -78,7 +84,8 @@ class Sentences(NamedTuple):
         return cls(
             text,
             parts,
-            [fold_like(part) for part in parts],
+            fold_like("".join(parts)),
+            list(accumulate(map(len, parts), initial=0)),
             [sqrt(max(len(part), _SHORT)) for part in parts],
             [_NUMBER.search(part) is not None for part in parts],
             _CHARS_PER_TOKEN / each,
@@ -95,11 +102,11 @@ class Snippets:
     def cut(self, memory: Memory, words: Wanted, tokens: float) -> str:
         """What *memory* says, as :func:`cut` would show it in about so many *tokens*, without its speaker's name."""
         text = memory.text
-        if len(text) <= _TOLERANCE * _CHARS_PER_TOKEN * tokens and text.isascii():
-            return _leave_name_out(memory)
+        if fits(text, tokens):
+            return leave_name_out(memory)
         known = self._kept.get(memory.id)
         if known is None or known[0] is not text:
-            known = self._kept[memory.id] = (text, Sentences.read(_leave_name_out(memory)))
+            known = self._kept[memory.id] = (text, Sentences.read(leave_name_out(memory)))
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         else:
@@ -115,7 +122,13 @@ class Snippets:
                 self._kept.pop(memory_id, None)
 
 
-def _leave_name_out(memory: Memory) -> str:
+def fits(text: str, tokens: float) -> bool:
+    """Whether *text* is surely hardly longer than so many *tokens*."""
+    return len(text) <= _TOLERANCE * _CHARS_PER_TOKEN * tokens and text.isascii()
+
+
+def leave_name_out(memory: Memory) -> str:
+    """What *memory* says without its speaker's name, which clients write in front."""
     return memory.text.removeprefix(f"{memory.name}:") if memory.name else memory.text
 
 
@@ -159,21 +172,28 @@ def _cut_long(sentence: str) -> list[str]:
     return [*parts, sentence]
 
 
-def _value(text: Sentences, words: Wanted) -> list[float]:
-    """What each part says of *words*, for its length. Where none says any, all are worth the same.
+def _value(text: Sentences, words: Wanted) -> dict[int, float]:
+    """What parts, by their number, say of *words*, for their length. Where none says any, all are worth the same.
 
-    In a text of many parts those that say none are worth less than nothing.
+    Of a text of many parts only those that say any.
     """
-    stems = words.stems
-    said = [sum([weight for stem, weight in stems if stem in part]) for part in text.folded]
-    if not any(said):
-        return [0.0] * len(said)
+    folded, marks = text.folded, text.marks
+    said = dict.fromkeys(range(len(text.parts)), 0.0) if len(text.parts) <= _FEW else {}
+    for stem, weight in words.stems:
+        place = folded.find(stem)
+        left = _MAX_OCCURRENCES
+        while place >= 0 and left:
+            part = bisect_right(marks, place) - 1
+            said[part] = said.get(part, 0.0) + weight
+            place = folded.find(stem, marks[part + 1])
+            left -= 1
+    if not any(said.values()):
+        return dict.fromkeys(range(len(text.parts)), 0.0)
     prior, number = _PRIOR * words.mean, (_PRIOR + _NUMBER_WEIGHT) * words.mean
-    silent = prior if len(said) <= _FEW else -1.0
-    return [
-        (value + (number if has_number else prior) if value else silent) / root
-        for value, has_number, root in zip(said, text.numbers, text.roots, strict=True)
-    ]
+    numbers, roots = text.numbers, text.roots
+    return {
+        part: (value + (number if value and numbers[part] else prior)) / roots[part] for part, value in said.items()
+    }
 
 
 def _spell(stem: str) -> str:
@@ -181,13 +201,10 @@ def _spell(stem: str) -> str:
     return stem[:-1] if len(stem) > 3 and stem[-1] == "i" else stem
 
 
-def _choose(sentences: list[str], values: list[float], limit: int) -> list[int]:
+def _choose(sentences: list[str], values: dict[int, float], limit: int) -> list[int]:
     """The best sentences that fit into *limit* characters, in the order of the text; at least one."""
-    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
     chosen: list[int] = []
-    for index in order:
-        if values[index] < 0:
-            break
+    for index in sorted(values, key=values.__getitem__, reverse=True):
         size = len(sentences[index]) + len(_GAP)
         if size <= limit or not chosen:
             chosen.append(index)
@@ -210,7 +227,8 @@ def _join(sentences: list[str], chosen: list[int]) -> str:
 def _cut_part(text: Sentences, index: int, words: Wanted, limit: int) -> str:
     """What is around the weightiest asked word of a part that is longer than *limit*; its beginning without one."""
     part = text.parts[index]
-    places = {place: weight for stem, weight in words.stems if (place := text.folded[index].find(stem)) >= 0}
+    folded = text.folded[text.marks[index] : text.marks[index + 1]]
+    places = {place: weight for stem, weight in words.stems if (place := folded.find(stem)) >= 0}
     place = max(places, key=places.__getitem__, default=0)
     begin = max(0, min(place - limit // 2, len(part) - limit))
     end = begin + limit
