@@ -138,6 +138,13 @@ class World:
         await within(self.tasks.drain())
 
 
+async def knowing(placement: Placement = "system") -> World:
+    """ADA has spoken of three things that have nothing to do with each other."""
+    world = World(placement=placement)
+    await world.warm(DOG, BICYCLE, PIANO)
+    return world
+
+
 class Chat:
     """A conversation as a client keeps it: each request sends all of it."""
 

@@ -17,9 +17,9 @@ from tests.readpath import (
     WHERE_DOG,
     WHO_PIANO,
     Chat,
-    World,
     block_of,
     count,
+    knowing,
     lines_of,
     memory,
     pack,
@@ -28,13 +28,6 @@ from tests.readpath import (
 
 # Holds any one of the memories with the words around it, and not two.
 TIGHT = 75
-
-
-async def knowing() -> World:
-    """ADA has spoken of three things that have nothing to do with each other."""
-    world = World()
-    await world.warm(DOG, BICYCLE, PIANO)
-    return world
 
 
 @pytest.mark.parametrize("follow_up", ["Thanks!", "👍", "And on which blanket does Biscuit sleep?", "hi", "Why?"])

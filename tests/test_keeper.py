@@ -261,7 +261,7 @@ async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Vault, "load", fail)
+    monkeypatch.setattr(Vault, "users", fail)
     async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
         worker = Worker(vault.journal, vault.remember, vault.writing)
         listening = await asyncio.start_unix_server(KeeperServer(vault, worker, tasks).serve_edge, tmp_path / "s")
@@ -269,7 +269,7 @@ async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
         await client.connect()
         with structlog.testing.capture_logs() as logs:
             with pytest.raises(KeeperError, match="its log says how"):
-                await client.call(wire.Load(Scope(USER)))
+                await client.call(wire.ListUsers(5, None))
             assert (await client.call(wire.Flush())) == wire.Flushed(0, 0)
         await client.aclose()
         listening.close()

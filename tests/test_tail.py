@@ -18,17 +18,11 @@ from tests.readpath import (
     Chat,
     World,
     block_of,
+    knowing,
     memory,
     pack,
     texts_of,
 )
-
-
-async def knowing() -> World:
-    """ADA has spoken of three things that have nothing to do with each other."""
-    world = World(placement="tail")
-    await world.warm(DOG, BICYCLE, PIANO)
-    return world
 
 
 def tail_of(recollection: Recollection) -> Mapping[int, str]:
@@ -44,7 +38,7 @@ def prompt_of(dialogue: Sequence[Message], recollection: Recollection) -> list[s
 
 async def test_a_block_goes_to_the_last_message() -> None:
     """Of the user, and tells of what was asked there."""
-    chat = Chat(await knowing())
+    chat = Chat(await knowing("tail"))
     await chat.say("Hello!")
     found = await chat.say(WHERE_DOG)
     assert list(tail_of(found)) == [2]
@@ -54,7 +48,7 @@ async def test_a_block_goes_to_the_last_message() -> None:
 
 async def test_nothing_to_say_is_said_nowhere() -> None:
     """A greeting, and a user without memories, have no tail."""
-    world = await knowing()
+    world = await knowing("tail")
     await world.warm(scope=BOB)
     for found in (await Chat(world).say("hi"), await Chat(world, BOB).say(WHERE_DOG)):
         assert (found.status, found.block, found.tail) == ("empty", None, None)
@@ -62,7 +56,7 @@ async def test_nothing_to_say_is_said_nowhere() -> None:
 
 async def test_earlier_blocks_are_said_again() -> None:
     """At their messages, to the byte; each request begins with all of the one before."""
-    chat = Chat(await knowing())
+    chat = Chat(await knowing("tail"))
     before: list[str] = []
     for question in (WHERE_DOG, "Thanks!", WHERE_BICYCLE, "hi", WHO_PIANO, "And where does Biscuit sleep?"):
         found = await chat.say(question)
@@ -79,7 +73,7 @@ async def test_earlier_blocks_are_said_again() -> None:
 
 async def test_nothing_is_said_twice() -> None:
     """What an earlier block has told is in no later one, whatever is asked."""
-    chat = Chat(await knowing())
+    chat = Chat(await knowing("tail"))
     await chat.say(WHERE_DOG)
     await chat.say(WHERE_BICYCLE)
     assert texts_of(await chat.say(f"{WHERE_DOG} {WHERE_BICYCLE}")) == [DOG, BICYCLE]
@@ -87,7 +81,7 @@ async def test_nothing_is_said_twice() -> None:
 
 async def test_a_request_sent_again_gets_the_same() -> None:
     """A retry and the steps of a tool loop add nothing, also where nothing was found at first."""
-    chat = Chat(await knowing())
+    chat = Chat(await knowing("tail"))
     for question in (WHERE_DOG, WHERE_BICYCLE, "Which elephants swim?", WHO_PIANO):
         tails = [tail_of(await chat.recall(question)) for _ in range(3)]
         assert tails[0] == tails[1] == tails[2] == tail_of(await chat.say(question))
@@ -110,7 +104,7 @@ async def test_all_blocks_together_are_bounded() -> None:
 
 async def test_an_edited_message_finds_what_it_had_there() -> None:
     """Blocks of turns that the edit threw away are not said again, and may be told anew."""
-    chat = Chat(await knowing())
+    chat = Chat(await knowing("tail"))
     await chat.say(WHERE_DOG)
     await chat.say(WHERE_BICYCLE)
     edited = chat.with_dialogue(chat.dialogue[:2])
@@ -120,7 +114,7 @@ async def test_an_edited_message_finds_what_it_had_there() -> None:
 
 async def test_what_is_out_of_sight_is_told_anew() -> None:
     """A client that trims its history takes the blocks away with the messages; what they said may be needed again."""
-    chat = Chat(await knowing(), conversation_id="c-1")
+    chat = Chat(await knowing("tail"), conversation_id="c-1")
     await chat.say(WHERE_DOG)
     window = chat.with_dialogue(chat.dialogue[1:])
     found = await window.say("Where again does Biscuit the beagle sleep?")
@@ -130,7 +124,7 @@ async def test_what_is_out_of_sight_is_told_anew() -> None:
 
 async def test_what_is_erased_is_said_nowhere() -> None:
     """Neither at its message nor later; a user's erasure counts at once, before anything is loaded."""
-    world = await knowing()
+    world = await knowing("tail")
     chat = Chat(world)
     await chat.say(WHERE_DOG)
     await chat.say(WHERE_BICYCLE)
@@ -146,7 +140,7 @@ async def test_what_is_erased_is_said_nowhere() -> None:
 
 async def test_a_conversation_begun_anew_is_up_to_date() -> None:
     """Who begins with the same words every day gets what is known today."""
-    world = await knowing()
+    world = await knowing("tail")
     assert texts_of(await Chat(world).say(WHERE_DOG)) == [DOG]
     new = "Biscuit the beagle sleeps in the garden since Monday."
     world.keeper.on_change(wire.Changed(ADA, pack(memory(new, day=9))))
@@ -155,7 +149,7 @@ async def test_a_conversation_begun_anew_is_up_to_date() -> None:
 
 async def test_conversations_do_not_mix() -> None:
     """Of two users, or of one, that are alike to the letter up to some point."""
-    world = await knowing()
+    world = await knowing("tail")
     await world.warm("The beagle called Biscuit is Bob's and sleeps in the barn.", scope=BOB)
     one, other, bob = Chat(world), Chat(world), Chat(world, BOB)
     for chat in (one, other, bob):

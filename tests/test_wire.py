@@ -18,7 +18,6 @@ from proxy.tasks import Tasks
 ADA = Scope("ada")
 EVERY_KIND = [
     wire.Load(ADA),
-    wire.LoadParts(ADA),
     wire.Journaled(),
     wire.ListUsers(5, (1.5, "x")),
     wire.ListMemories(Scope("b\u00f6b", "acme"), 5, None, include_superseded=True),

@@ -107,7 +107,7 @@ class KeeperClient:
         Raises:
             KeeperError: as :meth:`call`, also between two parts.
         """
-        with self._asking(wire.LoadParts(scope)) as answers:
+        with self._asking(wire.Load(scope)) as answers:
             left = 1
             while left:
                 part: wire.Part = _read(await answers.get(), wire.Part)

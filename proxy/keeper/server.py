@@ -42,7 +42,6 @@ class KeeperServer:
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
-            wire.Load: lambda call: vault.load(call.scope),
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
             wire.ListMemories: lambda call: vault.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
@@ -74,7 +73,7 @@ class KeeperServer:
         if isinstance(request, wire.Journaled):
             self._worker.notice()
             return
-        if isinstance(request, wire.Load | wire.LoadParts):
+        if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
             self._edges[writer].add(request.scope.key)
         self._tasks.spawn(self._answer(writer, number, request), name="answer")
@@ -83,7 +82,7 @@ class KeeperServer:
         # For what nobody foresaw, which goes on to the log: a caller without an answer would wait for ever.
         reply = wire.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
-            if isinstance(request, wire.LoadParts):
+            if isinstance(request, wire.Load):
                 reply = await self._send_parts(writer, number, request.scope)
             else:
                 reply = wire.frame(number, await self._handlers[type(request)](request))

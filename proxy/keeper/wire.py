@@ -86,13 +86,6 @@ class KeeperStatus(msgspec.Struct, frozen=True):
     trouble: str | None
 
 
-class Load(Request, frozen=True, tag=True):
-    """All memories of one user."""
-
-    scope: Scope
-    reply: ClassVar[Any] = Pack
-
-
 class Part(msgspec.Struct, frozen=True):
     """Some of a user's memories, and how many more there are to come: 0 with the last."""
 
@@ -100,7 +93,7 @@ class Part(msgspec.Struct, frozen=True):
     left: int
 
 
-class LoadParts(Request, frozen=True, tag=True):
+class Load(Request, frozen=True, tag=True):
     """All memories of one user, newest first, in several answers of the same number. They are those that there were
     when the first was made, less what has been erased meanwhile; other changes are announced, as they always are.
     """
@@ -159,7 +152,7 @@ class Status(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = Load | LoadParts | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
+AnyRequest = Load | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):
