@@ -226,6 +226,15 @@ async def test_an_embedder_is_asked_while_the_memories_are_on_their_way() -> Non
     assert texts_of(await asking) == [DOG]
 
 
+async def test_a_greeting_waits_for_no_embedder() -> None:
+    """Who asks nothing is not held up by a provider that is slow, and it is not even asked."""
+    embedder = HeldEmbedder()
+    world = World(embedder)
+    await world.warm(BICYCLE)
+    assert (await within(world.ask("Thanks!"))).status == "empty"
+    assert not embedder.entered.is_set()
+
+
 async def test_a_failing_embedder_leaves_words_alone() -> None:
     """``error`` is said only where they find nothing; each failure is counted once."""
     embedder = FailingEmbedder(None)

@@ -18,7 +18,7 @@ from proxy.recall.loading import Loader
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.recall.sticky import Talk, Talks
-from proxy.recall.vectors import Question, QuestionVectors
+from proxy.recall.vectors import NOTHING_ASKED, Question, QuestionVectors
 from proxy.tasks import Tasks
 from proxy.workingset import WorkingSet
 
@@ -110,6 +110,9 @@ class RecallService:
         return point if known is None else replace(point, talk=known)
 
     def _ask(self, query: Query, working_set: WorkingSet | None) -> Question:
+        # A greeting is looked for nowhere, and should wait for nobody.
+        if not query.words:
+            return NOTHING_ASKED
         return self._vectors.ask(query.topic(working_set.speakers if working_set is not None else ()))
 
     def _show(self, point: Point, talk: Talk, otherwise: Status, *, sticky: bool) -> Recollection:

@@ -44,6 +44,10 @@ class Question:
         return None, self._vector if self._vector.size else None
 
 
+# For a text that asks nothing: there is no vector, and none to wait for.
+NOTHING_ASKED: Final = Question(None, np.zeros(0, np.float32))
+
+
 class QuestionVectors:
     """Asks the embedder for vectors, each text once. A slow embedder's answer is kept for when it is asked again."""
 
