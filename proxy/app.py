@@ -15,6 +15,8 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from proxy.config import Settings
+from proxy.edge.capture import Recorder
+from proxy.edge.commands import Commands
 from proxy.edge.control import ControlPlane, render_error
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.health import Health
@@ -31,6 +33,7 @@ from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
+from proxy.redaction import Redactor
 from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
 from proxy.upstream import Upstream
@@ -63,6 +66,7 @@ class App:
             settings.data_dir,
             on_written=self._tell_keeper,
             on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
+            max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
@@ -77,10 +81,18 @@ class App:
         )
         self.upstream = Upstream(settings.upstream)
         relay = Relay(self.upstream, settings, self.metrics)
-        interceptor = Interceptor(relay, self.recall, self.journal, fail_open, self.metrics, settings)
+        recorder = Recorder(
+            self.journal,
+            Redactor(settings.redaction),
+            fail_open,
+            self.metrics,
+            keep_blocks=settings.extraction.effective == "llm",
+        )
+        commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
+        interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
-        health = Health(self.dataplane, self.journal, self.supervisor, self.metrics)
+        health = Health(self.dataplane, self.journal, self.supervisor, self.metrics, self.keeper)
         self._starlette = Starlette(
             routes=[*health.routes(control.guard), *control.routes()],
             lifespan=self._lifespan,
@@ -120,7 +132,7 @@ class App:
     async def _drain_journal(self) -> None:
         try:
             async with asyncio.timeout(DRAIN_S):
-                await self.keeper.call(wire.Flush())
+                await self.keeper.call(wire.Flush(extract=False))
         except (KeeperError, TimeoutError) as exc:
             log.warning("journal_not_drained", reason=str(exc) or "it took too long")
 
@@ -141,6 +153,7 @@ class App:
         self.metrics.watch("working_sets", lambda: len(self.recall.sets))
         self.metrics.watch("working_set_bytes", lambda: self.recall.sets.nbytes)
         self.metrics.watch("journal_pending", lambda: self._keeper_status("pending"))
+        self.metrics.watch("journal_extracting", lambda: self._keeper_status("extracting"))
         self.metrics.watch("journal_failed", lambda: self._keeper_status("failed"))
         self.metrics.watch("journal_oldest_seconds", lambda: self._keeper_status("oldest_age_s"))
 

@@ -5,6 +5,7 @@ MemoryProxyError
 ├── ApiError           answered to the client, in OpenAI's shape
 ├── StoreError         the vector store failed; the journal keeps the work and it is tried again
 ├── EmbedderError      no vector for now; recall goes on with words alone, storing is tried again
+├── ExtractionError    no facts for now; what was said is kept and looked at again
 ├── JournalError       an exchange could not be made durable
 ├── KeeperError        the keeper process is away or answered with a failure
 ├── UpstreamError      the upstream cannot be reached, or failed before its answer was complete
@@ -30,6 +31,18 @@ class StoreError(MemoryProxyError):
 
 class EmbedderError(MemoryProxyError):
     """No vector could be had."""
+
+
+class ExtractionError(MemoryProxyError):
+    """No facts could be had from the model. *after_s*: when to ask again, where that is known.
+
+    *counted*: it was an attempt, and not a budget that is used up.
+    """
+
+    def __init__(self, reason: str, *, after_s: float | None = None, counted: bool = True) -> None:
+        super().__init__(reason)
+        self.after_s: Final = after_s
+        self.counted: Final = counted
 
 
 class JournalError(MemoryProxyError):

@@ -16,6 +16,7 @@ from proxy.statements import Statement
 Mode = Literal["full", "read", "write", "shadow", "off"]
 Status = Literal["injected", "empty", "anonymous", "off", "shadow", "skipped", "timeout", "error"]
 Kind = Literal["turn", "fact"]
+Origin = Literal["said", "extracted", "hand"]
 
 
 def now() -> datetime:
@@ -49,8 +50,16 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one finished request adds to a conversation: the user's new messages and the assistant's reply.
 
     *first_index* is the position of ``messages[0]`` among the conversation's user and assistant texts; system,
-    developer and tool messages do not count, so that a position does not move when a client adds one. *truncated*: of
-    the reply, the last of *messages*, only the beginning could be kept.
+    developer and tool messages do not count, so that a position does not move when a client adds one. *at*: when the
+    request came, before its answer. *truncated*: of the reply, the last of *messages*, only the beginning could be kept.
+
+    *chain*: from :mod:`proxy.chain`, of all that precedes ``messages[0]``, and *prior* the digests of the last of that,
+    one after the other. *links*: the digests of *messages*, before anything in them was masked. *named*: the
+    conversation's id is the client's own.
+
+    *step*: the request handed a tool's result back, so that its question is known already, or is nobody's. A request
+    that is answered with calls of tools has no reply among its messages. *echo*: the reply says little that the block of
+    memories had not said. *block*: that block, where a model is to look for facts.
     """
 
     user_id: str
@@ -60,6 +69,13 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     at: datetime
     tenant: str = ""
     truncated: bool = False
+    chain: bytes = b""
+    prior: bytes = b""
+    links: bytes = b""
+    named: bool = False
+    step: bool = False
+    echo: bool = False
+    block: str = ""
 
     @property
     def scope(self) -> Scope:
@@ -67,7 +83,12 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One thing remembered, in the shape that the control plane and exported files show."""
+    """One thing remembered, in the shape that the control plane and exported files show.
+
+    A ``fact`` tells in *sources* which messages of which conversations it is from, and in *quote* what was said there,
+    to the letter. *origin* ``hand``: somebody has written or corrected it. What *superseded_by* another memory held
+    until *valid_until*. *seen*: how often it was said.
+    """
 
     id: str
     user_id: str
@@ -79,6 +100,11 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     message_index: int
     name: str | None = None
     superseded_by: str | None = None
+    valid_until: datetime | None = None
+    sources: tuple[tuple[str, int], ...] = ()
+    quote: str | None = None
+    origin: Origin = "said"
+    seen: int = 1
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,7 +113,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     *vector*: little-endian float16, unit length, or empty where no embedder is configured.
     *terms*: from :func:`proxy.text.pack_terms`, made by analysis version *analysis*.
     *model*: the name of the embedder that made the vector; vectors of different models do not compare.
-    *statements*: what a user states in the text for good, by the same analysis as *terms*.
+    *statements*: what a user states in the text for good, by the same analysis as *terms*; of a fact, what it is about.
+    *chain*, *parent*: of a turn, from :mod:`proxy.chain`: the conversation up to it, and up to what precedes it.
     """
 
     memory: Memory
@@ -96,6 +123,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     analysis: int
     model: str = ""
     statements: tuple[Statement, ...] = ()
+    chain: bytes = b""
+    parent: bytes = b""
 
 
 class Pack(msgspec.Struct, frozen=True):

@@ -22,20 +22,33 @@ FLOORS: list[set[str]] = [
     {"proxy.bench", "proxy.evaluation"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
+    {"proxy.keeper.workshop"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock"},
-    {"proxy.recall", "proxy.keeper.supervise"},
+    {"proxy.recall", "proxy.keeper.supervise", "proxy.keeper.catalogue", "proxy.keeper.erasure"},
     {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
-    {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores"},
-    {"proxy.dialects", "proxy.embedders", "proxy.identity", "proxy.observe"},
+    {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores", "proxy.classify"},
+    {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream"},
-    {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens"},
+    {"proxy.redaction"},
+    {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},
     {"proxy.models", "proxy.errors", "proxy.address"},
     {"proxy.statements"},
     {"proxy.cues"},
     {"proxy", "proxy.keeper"},  # nothing but a version and a docstring
 ]
 EDGE_ONLY = ("proxy.edge", "proxy.recall", "proxy.app", "proxy.serving", "proxy.workingset")
-KEEPER_ONLY = ("proxy.keeper.server", "proxy.keeper.vault", "proxy.keeper.lock", "proxy.remember", "proxy.stores")
+KEEPER_ONLY = (
+    "proxy.keeper.server",
+    "proxy.keeper.vault",
+    "proxy.keeper.workshop",
+    "proxy.keeper.catalogue",
+    "proxy.keeper.erasure",
+    "proxy.keeper.lock",
+    "proxy.remember",
+    "proxy.stores",
+    "proxy.ledger",
+    "proxy.extraction",
+)
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 400
 

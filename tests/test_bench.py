@@ -40,8 +40,9 @@ TINY = Plan(
     hoard=40,
     visits=2,
     stored=100,
+    backlog=60,
     kills=1,
-    kill_load_s=0.2,
+    kill_rate=20,
     settle_s=0,
 )
 
@@ -161,9 +162,9 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     said: list[str] = []
     report = run_benchmark(TINY, said.append, Conditions(), parent=tmp_path)
     rows = {row.name: row for row in report.rows}
-    assert len(rows) == len(report.rows) == 52
-    kept = ("failed chats", "lost exchanges", "stored twice", "failed streams", "lost or reordered bytes")
-    assert [rows[name].value for name in kept] == [0, 0, 0, 0, 0]
+    assert len(rows) == len(report.rows) == 60
+    kept = ("failed chats", "lost", "stored twice", "stored, never said", "failed streams", "lost or reordered bytes")
+    assert [rows[name].value for name in kept] == [0] * len(kept)
     events = name_model(prebuilt_events(TINY.crowd_chunks, usage=False), "mock-000")
     assert f"of {TINY.crowd * len(b''.join(events)):,}, compared" in rows["lost or reordered bytes"].meaning
     assert (rows["chats with memory"].value or 0) >= 50  # a machine that stalls for the deadline may miss one or two

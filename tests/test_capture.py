@@ -6,15 +6,19 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from proxy import chain
+from proxy.config import Redaction
 from proxy.dialects.folding import BODY_LIMIT, Fold
-from proxy.edge.capture import Capture
+from proxy.edge.capture import Capture, Recorder
 from proxy.edge.conversation import Conversation
 from proxy.errors import JournalError
 from proxy.journal.entries import checksum, decode, draft
 from proxy.models import Exchange, Message, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
-from proxy.remember.segment import CUT_MARK, segment
+from proxy.redaction import Redactor
+from proxy.remember.segment import CUT_MARK
+from tests.conversations import Memory
 from tests.harness.payloads import DONE, completion, events
 
 QUESTION = Message("user", "Where is Lisbon?")
@@ -33,9 +37,19 @@ class Journal:
         self.exchanges.append(exchange)
 
 
+def recorder(journal: Journal, metrics: Metrics) -> Recorder:
+    redactor = Redactor(Redaction())
+    return Recorder(
+        journal,  # type: ignore[arg-type]  # only append is used
+        redactor,
+        FailOpen(metrics),
+        metrics,
+        keep_blocks=False,
+    )
+
+
 def capture(journal: Journal, metrics: Metrics) -> Capture:
-    conversation = Conversation(Scope("ada"), [QUESTION], 0, "c")
-    return Capture(conversation, journal, FailOpen(metrics), metrics)  # type: ignore[arg-type]  # only append is used
+    return Capture(Conversation(Scope("ada"), [QUESTION], 0, "c"), recorder(journal, metrics))
 
 
 async def test_a_body_is_journaled_when_it_is_closed() -> None:
@@ -114,10 +128,11 @@ async def test_a_cut_reply_is_kept_and_marked() -> None:
     await watched.close()
     (exchange,) = journal.exchanges
     assert (exchange.messages[-1].text, exchange.truncated) == ("In Portugal.", True)
-    assert [memory.text for memory in segment(exchange)] == ["Where is Lisbon?", "In Portugal." + CUT_MARK]
-    assert [memory.id for memory in segment(exchange)] == [
-        memory.id for memory in segment(msgspec.structs.replace(exchange, truncated=False))
-    ]
+    kept, whole = Memory(), Memory()
+    kept.take(exchange)
+    whole.take(msgspec.structs.replace(exchange, truncated=False))
+    assert kept.live == ["Where is Lisbon?", "In Portugal." + CUT_MARK]
+    assert kept.texts.keys() == whole.texts.keys()
 
 
 async def test_a_mark_survives_the_journal() -> None:
@@ -166,3 +181,48 @@ async def test_most_pieces_are_only_put_aside(monkeypatch: pytest.MonkeyPatch) -
     assert looked == [DONE]
     await watched.close()
     assert journal.exchanges[0].messages[-1].text == "word " * 100
+
+
+async def test_secrets_are_masked_before_anything_is_durable() -> None:
+    """In what the user says and in what is answered; what the conversation is known by is not changed by that."""
+    secret = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
+    journal, metrics = Journal(), Metrics()
+    conversation = Conversation(Scope("ada"), [Message("user", f"My token is {secret}, keep it.")], 0)
+    watched = Capture(conversation, recorder(journal, metrics))
+    watched.begin(200, b"application/json", b"")
+    watched.feed(completion(f"I keep {secret}."))
+    await watched.close()
+    (exchange,) = journal.exchanges
+    assert secret not in str(exchange)
+    assert exchange.messages[0].text.startswith("My token is [secret: ")
+    assert exchange.links[:8] == chain.digest(Scope("ada"), conversation.dialogue[0])
+    assert metrics.registry.get_sample_value("memory_proxy_redactions_total", {"kind": "github_token"}) == 2
+
+
+async def test_what_cannot_be_masked_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in masking is told of; nothing unmasked reaches the disk for it."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Redactor, "redact", fail)
+    journal, metrics = Journal(), Metrics()
+    watched = capture(journal, metrics)
+    watched.begin(200, b"application/json", b"")
+    watched.feed(completion("In Portugal."))
+    with capture_logs():
+        await watched.close()
+    assert journal.exchanges == []
+    assert metrics.registry.get_sample_value("memory_proxy_memory_errors_total", {"step": "redact"}) == 1
+
+
+async def test_a_tool_s_call_keeps_the_question() -> None:
+    """The user has spoken, whatever becomes of the loop; a further step says nothing new."""
+    for step, expected in ((False, [[QUESTION]]), (True, [])):
+        journal, metrics = Journal(), Metrics()
+        conversation = Conversation(Scope("ada"), [QUESTION], 0, step=step)
+        watched = Capture(conversation, recorder(journal, metrics))
+        watched.begin(200, b"application/json", b"")
+        watched.feed(completion(None, finish_reason="tool_calls", tool_calls=[{"id": "1"}]))
+        await watched.close()
+        assert [exchange.messages for exchange in journal.exchanges] == expected

@@ -1,6 +1,7 @@
 """The request side of chat completions: what is read from a body, and that injecting changes nothing else."""
 
 import json
+from bisect import bisect_left
 
 import pytest
 
@@ -206,6 +207,100 @@ def test_what_is_new(messages: list[object], first_new: int, new: list[str], is_
     request = parse(body_of(*messages))
     assert (request.first_new, [m.text for m in request.new]) == (first_new, new)
     assert request.is_tool_step is is_tool_step
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], False),
+        ([TEA], False),
+        ([TEA, ANSWER], False),
+        ([TEA, CALL, RESULT], False),
+        ([TEA, CALL, RESULT, ANSWER], True),
+        ([TEA, CALL, RESULT, ANSWER, MORE], True),
+        ([TEA, CALL, RESULT, ANSWER, MORE, CALL, RESULT], True),
+        ([TEA, CALL, RESULT, ANSWER, MORE, ANSWER], False),
+        ([TEA, ANSWER, MORE, CALL, RESULT, CALL, RESULT, ANSWER], True),
+        ([TEA, CALL, RESULT, {"role": "assistant", "content": " "}, ANSWER, MORE], True),
+        ([TEA, CALL, RESULT, ANSWER, ANSWER, MORE], True),
+        ([TEA, {"role": "function", "name": "f", "content": "1"}, ANSWER], True),
+        ([TEA, CALL, RESULT, {"role": "user", "content": [{"type": "image_url"}]}, ANSWER], False),
+        ([CALL, RESULT, ANSWER, TEA], True),
+        ([ANSWER, TEA], False),
+    ],
+)
+def test_answered_in_steps(messages: list[object], expected: bool) -> None:
+    """The last finished answer is of a tool loop if a tool's result stands between it and its question."""
+    assert parse(body_of(*messages)).answered_in_steps is expected
+
+
+ODD: list[object] = [None, "", " \n", 7, [], {}]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], []),
+        ([TEA], []),
+        ([{"role": "system", "content": "a"}, TEA, {"role": "developer", "content": "b"}], ["a", "b"]),
+        ([{"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], ["a\nb"]),
+        ([{"role": "system"}, *({"role": "system", "content": odd} for odd in ODD)], []),
+        ([{"role": "System", "content": "a"}, RESULT, ANSWER], []),
+    ],
+)
+def test_instructions(messages: list[object], expected: list[str]) -> None:
+    """The texts of system and developer messages are instructions, in their order; the rest is none."""
+    assert parse(body_of(*messages)).instructions == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 7}, 7),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
+        ({"max_tokens": 5, "max_completion_tokens": None}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": "7"}, 5),
+        ({"max_tokens": 0}, 0),
+        ({"max_tokens": -1}, -1),
+        ({"max_tokens": 10**300}, 10**300),
+        *(({"max_tokens": odd}, None) for odd in (None, True, 5.5, "5", [5], {"n": 5})),
+        ({"max_tokens": "\ud83d", "x": "\ud83d"}, None),
+    ],
+)
+def test_max_tokens(fields: dict[str, object], expected: int | None) -> None:
+    """The newer name counts before the older one; what is no integer says nothing."""
+    assert parse(body_of(TEA, **fields)).max_tokens == expected
+    assert parse(b'{"messages":[],"max_tokens":' + b"9" * 5000 + b"}").max_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, False),
+        ({"tools": None, "functions": []}, False),
+        ({"tools": [{"type": "function"}]}, True),
+        ({"functions": [{"name": "f"}]}, True),
+        ({"tool_choice": "none"}, False),
+    ],
+)
+def test_has_tools(fields: dict[str, object], expected: bool) -> None:
+    """Tools by either name count, an empty list of them does not."""
+    assert parse(body_of(TEA, **fields)).has_tools is expected
+
+
+def test_options_of_the_deepest_bodies() -> None:
+    """Of a body that nests as deep as can be parsed, a caller further down the stack learns the limit or nothing."""
+
+    def nest(depth: int) -> bytes:
+        return b'{"messages":[],"max_tokens":1,"x":' + b"[" * depth + b"]" * depth + b"}"
+
+    def ask(request: ChatRequest, depth: int) -> int | None:
+        return ask(request, depth - 1) if depth else request.max_tokens
+
+    deepest = bisect_left(range(10_000), True, key=lambda depth: ChatRequest.parse(nest(depth)) is None) - 1
+    assert ask(parse(nest(deepest)), 300) in (None, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
-"""``users``, ``memories``, ``search``, ``forget`` on a data directory, and what all commands have in common."""
+"""``users``, ``memories``, ``search``, ``remember``, ``edit`` and ``forget`` on a data directory, and what all commands
+have in common.
+"""
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,11 +157,75 @@ def test_search_may_find_nothing(shared: Path) -> None:
     assert read_json("search", "bob", "hi", "--data-dir", shared)["block"] is None
 
 
+def test_a_memory_is_written_by_hand(data_dir: Path) -> None:
+    """It says as what, and is there; a user may begin so."""
+    result = invoke("remember", HOSTILE, "I moved to Bergen.", "--data-dir", data_dir)
+    (newest, _) = read_json("memories", HOSTILE, "--data-dir", data_dir)["memories"]
+    assert result.stdout == f"{HOSTILE}: remembered, as {newest['id']}\n"
+    assert (newest["text"], newest["origin"]) == ("I moved to Bergen.", "hand")
+    assert read_json("remember", "new", "I like tea.", "--data-dir", data_dir)["user_id"] == "new"
+
+
+def test_the_first_memory_makes_the_directory(tmp_path: Path) -> None:
+    """As an import does."""
+    assert read_json("remember", "ada", "I like tea.", "--data-dir", tmp_path / "data")["text"] == "I like tea."
+
+
+def test_a_memory_is_corrected(data_dir: Path) -> None:
+    """The new text is there instead of the old one; an unknown memory is an error."""
+    (memory,) = read_json("memories", "bob", "--data-dir", data_dir)["memories"]
+    result = invoke("edit", "bob", memory["id"], "I drink coffee.", "--data-dir", data_dir)
+    assert (result.exit_code, result.stdout.startswith("bob: changed, as ")) == (0, True)
+    (edited,) = read_json("memories", "bob", "--data-dir", data_dir)["memories"]
+    assert (edited["text"], edited["origin"]) == ("I drink coffee.", "hand")
+    unknown = invoke("edit", "bob", "nope", "x", "--data-dir", data_dir)
+    assert (unknown.exit_code, unknown.stderr) == (1, "memory-proxy: this user has no memory of this id\n")
+
+
+def test_what_no_longer_holds_is_shown_and_restored(tmp_path: Path) -> None:
+    """Only when asked for, with what replaced it and when; restored, it is like any other."""
+    memory = {
+        "id": "0" * 32,
+        "user_id": "ada",
+        "kind": "turn",
+        "role": "user",
+        "text": "I live in Bergen.",
+        "created_at": "2024-05-01T10:00:00Z",
+        "conversation_id": "c",
+        "message_index": 0,
+        "superseded_by": "f" * 32,
+        "valid_until": "2024-06-01T00:00:00Z",
+    }
+    source = write_lines(tmp_path / "memories.jsonl", [json.dumps(memory).encode() + b"\n"])
+    here = ("--data-dir", tmp_path / "data")
+    assert invoke("import", source, *here).exit_code == 0
+    assert invoke("memories", "ada", *here).stdout == "This user has no memories.\n"
+    shown = invoke("memories", "ada", "--superseded", *here).stdout
+    assert "replaced by" in shown
+    assert "f" * 32 in shown
+    assert "on 2024-06-01 00:00" in shown
+    assert read_json("memories", "ada", "--superseded", *here)["memories"] == [memory]
+    assert "superseded_by" not in read_json("edit", "ada", "0" * 32, "--restore", *here)
+    assert len(read_json("memories", "ada", *here)["memories"]) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("remember", "ada", " \n"), ("remember", "ada", "x" * 100_001), ("edit", "ada", "1", ""), ("edit", "ada", "1")],
+)
+def test_what_is_no_memory_is_bad_usage(shared: Path, command: tuple[str, ...]) -> None:
+    """Exit code 2 and one line, before anything is opened."""
+    result = invoke(*command, "--data-dir", shared)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
 def test_one_memory_is_forgotten(data_dir: Path) -> None:
     """Only the one whose id is given; asked for again, it is unknown, which is an error."""
     first, *others = read_json("memories", "ada", "--data-dir", data_dir)["memories"]
     forget = ("forget", "ada", first["id"], "--data-dir", data_dir)
-    assert invoke(*forget).stdout == "ada: 1 memory erased\n"
+    told, receipt, _ = invoke(*forget).stdout.split("\n")
+    assert re.fullmatch(r"ada: 1 memory erased at 20\S+Z", told)
+    assert re.fullmatch(r"receipt: [0-9a-f]{64}", receipt)
     assert read_json("memories", "ada", "--data-dir", data_dir)["memories"] == others
     again = invoke(*forget)
     assert (again.exit_code, again.stderr) == (1, "memory-proxy: this user has no memory of this id\n")
@@ -167,6 +235,7 @@ def test_a_user_is_forgotten(data_dir: Path) -> None:
     """The receipt counts what was erased; others keep theirs."""
     receipt = read_json("forget", "ada", "--yes", "--data-dir", data_dir)
     assert (receipt["user_id"], receipt["memories"]) == ("ada", 3)
+    assert len(bytes.fromhex(receipt["digest"])) == 32
     left = read_json("users", "--data-dir", data_dir)["users"]
     assert {row["user_id"] for row in left} == {"bob", HOSTILE}
 

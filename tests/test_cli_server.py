@@ -85,6 +85,20 @@ def test_an_id_is_no_path(server: str, tmp_path: Path, user: str) -> None:
     assert len(read_json("memories", "bystander", "--server", server, **ENVIRON)["memories"]) == 1
 
 
+def test_memories_by_hand(server: str) -> None:
+    """Written, corrected and forgotten, by a user whose id looks like a path."""
+    there = ("--server", server)
+    memory = read_json("remember", HOSTILE, "I like tea.", *there, **ENVIRON)
+    edited = read_json("edit", HOSTILE, memory["id"], "I like coffee.", *there, **ENVIRON)
+    assert edited["text"] == "I like coffee."
+    assert read_json("memories", HOSTILE, "--superseded", *there, **ENVIRON)["memories"][0] == edited
+    assert "superseded_by" not in read_json("edit", HOSTILE, edited["id"], "--restore", *there, **ENVIRON)
+    result = invoke("forget", HOSTILE, edited["id"], "--yes", *there, **ENVIRON)
+    assert result.stdout.startswith(f"{HOSTILE}: 1 memory erased at 20")
+    unknown = invoke("edit", HOSTILE, "nope", "x", *there, **ENVIRON)
+    assert (unknown.exit_code, unknown.stderr) == (1, "memory-proxy: this user has no memory of this id\n")
+
+
 def test_an_unknown_memory_is_an_error(server: str) -> None:
     """The same line as without a server."""
     result = invoke("forget", "ada", "../nope", "--server", server, **ENVIRON)
@@ -123,7 +137,20 @@ def test_check_tells_a_wrong_token(server: str) -> None:
     assert f"{server} refuses the admin token" in result.stdout
 
 
-@pytest.mark.parametrize("command", [("users",), ("memories", "ada"), ("search", "ada", "dog"), ("forget", "ada", "1")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("users",),
+        ("memories", "ada"),
+        ("search", "ada", "dog"),
+        ("remember", "ada", "I like tea."),
+        ("edit", "ada", "1", "--restore"),
+        ("forget", "ada", "1"),
+        ("journal",),
+        ("journal", "retry"),
+        ("journal", "drop", "--yes"),
+    ],
+)
 def test_nobody_there_is_told(command: tuple[str, ...]) -> None:
     """A refused connection is one line."""
     result = invoke(*command, "--server", "http://127.0.0.1:9")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.edge import control
+from proxy.edge import parameters
 from tests.conftest import Launch
 from tests.harness import Answer, Driver, Proxy, Upstream
 from tests.harness.payloads import ask
@@ -166,7 +166,7 @@ async def test_bad_recalls_are_refused(proxy: Proxy, user: str, body: bytes) -> 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "ten", "", "1e1", "٣", "9" * 400, "1&limit=x"])
 async def test_bad_limits_are_refused(proxy: Proxy, limit: str) -> None:
     """400 in OpenAI's shape, for every list."""
-    for path in ("/memory/users", "/memory/users/ada/memories"):
+    for path in ("/memory/users", "/memory/users/ada/memories", "/memory/journal"):
         answer = await proxy.request("GET", f"{path}?limit={limit.encode().hex() if not limit.isascii() else limit}")
         assert (answer.status, answer.code) == (400, "memory_proxy_bad_limit")
 
@@ -182,7 +182,8 @@ async def test_bad_cursors_are_refused(proxy: Proxy, cursor: str) -> None:
 @pytest.mark.parametrize("user_id", ["%00", "%0A", "%FF", "%ED%A0%80", "x" * 257])
 async def test_bad_ids_are_refused(proxy: Proxy, user_id: str) -> None:
     """What is no user id in a header is none in a path."""
-    for method, path in (("GET", "/memories"), ("DELETE", ""), ("POST", "/recall"), ("DELETE", "/memories/m")):
+    routes = [("GET", "/memories"), ("POST", "/memories"), ("DELETE", ""), ("POST", "/recall")]
+    for method, path in (*routes, ("PATCH", "/memories/m"), ("DELETE", "/memories/m")):
         answer = await proxy.control(method, f"/memory/users/{user_id}{path}", {"query": "x"})
         assert (answer.status, answer.code) == (400, "memory_proxy_bad_user_id")
 
@@ -194,11 +195,114 @@ async def test_a_memory_is_erased(proxy: Proxy, upstream: Upstream, user: str) -
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "injected"
     receipt = (await proxy.control("DELETE", path)).json
     assert (receipt["user_id"], receipt["memories"]) == (user, 1)
+    assert len(bytes.fromhex(receipt["digest"])) == 32
     await proxy.chat(user, ask(QUESTION), x_memory_mode="read")
     assert "beagle" not in upstream.last.body.decode()
     assert await proxy.texts(user) == ["Noted."]
     again = await proxy.control("DELETE", path)
     assert (again.status, again.code) == (404, "memory_proxy_no_such_memory")
+
+
+async def test_a_memory_is_written_by_hand(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """It is answered as it is stored, listed, and recalled at once, though the user is warm."""
+    assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "empty"
+    answer = await proxy.control("POST", f"{user_path(user)}/memories", {"text": FACT})
+    assert (answer.status, answer.json["text"], answer.json["user_id"]) == (201, FACT, user)
+    assert await proxy.memories(user) == [answer.json]
+    assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "injected"
+    assert FACT in upstream.last.system
+
+
+async def test_a_memory_is_corrected(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """The new text is recalled, the old one is nowhere; it counts as written by hand from then on."""
+    await proxy.chat(user, ask(FACT))
+    (memory, _) = await proxy.memories(user)
+    path = f"{user_path(user)}/memories/{memory['id']}"
+    answer = await proxy.control("PATCH", path, {"text": "My dog is called Waffle."})
+    assert (answer.status, answer.json["text"], answer.json["origin"]) == (200, "My dog is called Waffle.", "hand")
+    assert sorted(await proxy.texts(user)) == ["My dog is called Waffle.", "Noted."]
+    await proxy.chat(user, ask(QUESTION), x_memory_mode="read")
+    assert "Waffle" in upstream.last.system
+    assert "Biscuit" not in upstream.last.system
+
+
+async def test_a_superseded_memory_is_restored(proxy: Proxy, user: str) -> None:
+    """What something newer has taken the place of holds again when somebody says so."""
+    line = conversation(user, "I live in Bergen.")
+    memory = {"superseded_by": "x", "valid_until": "2024-05-01T00:00:00Z"}
+    await proxy.control("POST", "/memory/import", line)
+    (imported,) = await proxy.memories(user)
+    await proxy.control("DELETE", user_path(user))
+    other = {**imported, **memory, "user_id": f"{user}-2", "id": "f" * 32}
+    await proxy.control("POST", "/memory/import", json.dumps(other).encode() + b"\n")
+    path = f"{user_path(user + '-2')}/memories"
+    assert (await proxy.control("GET", path)).json["memories"] == []
+    (listed,) = (await proxy.control("GET", f"{path}?include=superseded")).json["memories"]
+    assert listed["superseded_by"] == "x"
+    restored = (await proxy.control("PATCH", f"{path}/{listed['id']}", {"superseded_by": None})).json
+    assert "superseded_by" not in restored
+    assert await proxy.texts(f"{user}-2") == ["I live in Bergen."]
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("POST", b""),
+        ("POST", b"[]"),
+        ("POST", b"{}"),
+        ("POST", b'{"text": null}'),
+        ("POST", b'{"text": ""}'),
+        ("POST", rb'{"text": " \n\u00a0"}'),
+        ("POST", b'{"text": "%s"}' % (b"x" * 100_001)),
+        ("POST", b'{"text": "x", "id": "y"}'),
+        ("POST", b'{"text": "\xff"}'),
+        ("POST", rb'{"text": "\ud800"}'),
+        ("PATCH", b"{}"),
+        ("PATCH", b'{"text": " "}'),
+        ("PATCH", b'{"text": null}'),
+        ("PATCH", b'{"superseded_by": "x"}'),
+        ("PATCH", b'{"superseded_by": null, "seen": 3}'),
+    ],
+)
+async def test_bad_memories_are_refused(proxy: Proxy, user: str, method: str, body: bytes) -> None:
+    """400 in OpenAI's shape, and nothing is stored."""
+    path = f"{user_path(user)}/memories" + ("/m" if method == "PATCH" else "")
+    answer = await proxy.control(method, path, body)
+    assert (answer.status, answer.code) == (400, "memory_proxy_bad_request")
+    assert await proxy.memories(user) == []
+
+
+async def test_the_longest_memory(proxy: Proxy, user: str) -> None:
+    """100,000 characters are stored as they are."""
+    text = "Grüße! " * 14_285 + "Tschüs"
+    assert (await proxy.control("POST", f"{user_path(user)}/memories", {"text": text[:100_000]})).status == 201
+    assert await proxy.texts(user) == [text[:100_000]]
+
+
+@pytest.mark.parametrize("change", [{"text": "x"}, {"superseded_by": None}])
+async def test_an_unknown_memory_cannot_be_changed(proxy: Proxy, user: str, change: dict[str, Any]) -> None:
+    """404, also for somebody else's."""
+    created = (await proxy.control("POST", f"{user_path(user)}/memories", {"text": FACT})).json
+    for path in (f"{user_path(user)}/memories/m", f"{user_path(user + '-2')}/memories/{created['id']}"):
+        answer = await proxy.control("PATCH", path, change)
+        assert (answer.status, answer.code) == (404, "memory_proxy_no_such_memory")
+
+
+async def test_the_journal_is_told(proxy: Proxy, user: str) -> None:
+    """What waits and what failed; with nothing set aside there is nothing to try again or to drop."""
+    await proxy.chat(user, ask(FACT))
+    await proxy.flush()
+    page = (await proxy.control("GET", "/memory/journal")).json
+    assert page == {
+        "pending": 0,
+        "extracting": 0,
+        "failed": 0,
+        "oldest_age_s": None,
+        "trouble": None,
+        "entries": [],
+    }
+    assert (await proxy.control("POST", "/memory/journal/retry")).json == {"retried": 0}
+    assert (await proxy.control("DELETE", "/memory/journal")).json == {"dropped": 0}
 
 
 async def test_a_user_is_erased(proxy: Proxy, upstream: Upstream, user: str) -> None:
@@ -208,6 +312,7 @@ async def test_a_user_is_erased(proxy: Proxy, upstream: Upstream, user: str) -> 
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "injected"
     receipt = (await proxy.control("DELETE", user_path(user))).json
     assert receipt.pop("erased_at").endswith("Z")
+    assert len(bytes.fromhex(receipt.pop("digest"))) == 32
     assert receipt == {"user_id": user, "memories": 2, "journal_entries": 0}
     assert (await proxy.chat(user, ask(QUESTION), x_memory_mode="read")).memory == "empty"
     assert await proxy.texts(user) == []
@@ -245,7 +350,7 @@ async def test_an_import_names_bad_lines(proxy: Proxy, user: str) -> None:
 
 async def test_long_imports_are_taken_in_parts(proxy: Proxy, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the body is cut, each line is read once and errors have the numbers of the whole."""
-    monkeypatch.setattr(control, "IMPORT_BYTES", 300)
+    monkeypatch.setattr(parameters, "IMPORT_BYTES", 300)
     lines = [conversation(user, f"Fact {n}.", conversation_id=str(n)) for n in range(20)]
     lines.insert(17, b"nonsense\n")
     counts = (await proxy.control("POST", "/memory/import", b"".join(lines))).json
@@ -275,14 +380,26 @@ async def test_other_methods_are_not_found(proxy: Proxy, method: str) -> None:
     assert answer.header("allow")
 
 
+async def test_all_methods_of_a_path_are_allowed(proxy: Proxy) -> None:
+    """Who asks with another one is told all of them, and ``HEAD`` goes where ``GET`` does."""
+    answer = await proxy.control("PUT", "/memory/users/ada/memories")
+    assert sorted((answer.header("allow") or "").split(", ")) == ["GET", "HEAD", "POST"]
+    assert (await proxy.request("HEAD", "/memory/users/ada/memories")).status == 200
+
+
 ROUTES = [
     ("GET", "/memory/users"),
     ("GET", "/memory/users/ada/memories"),
     ("DELETE", "/memory/users/ada"),
+    ("POST", "/memory/users/ada/memories"),
+    ("PATCH", "/memory/users/ada/memories/m"),
     ("DELETE", "/memory/users/ada/memories/m"),
     ("POST", "/memory/users/ada/recall"),
     ("POST", "/memory/flush"),
     ("POST", "/memory/import"),
+    ("GET", "/memory/journal"),
+    ("POST", "/memory/journal/retry"),
+    ("DELETE", "/memory/journal"),
     ("GET", "/metrics"),
 ]
 
@@ -365,7 +482,8 @@ async def test_while_the_keeper_is_away(launch: Launch, user: str) -> None:
     """The control plane says 503 and when to come back, instead of waiting."""
     proxy = await launch(ready=False)
     for method, path in ROUTES[:-1]:
-        answer = await proxy.control(method, path, {"query": "Where do I live?"})
+        body = {"query": "Where do I live?"} if path.endswith("/recall") else {"text": "I live in Lisbon."}
+        answer = await proxy.control(method, path, body)
         if answer.status != 200:  # an import of nothing asks nobody
             assert (answer.status, answer.code) == (503, "memory_proxy_keeper_unavailable")
             assert answer.header("retry-after") == "1"

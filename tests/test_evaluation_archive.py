@@ -27,7 +27,7 @@ async def test_the_store_gives_back_what_each_user_said(tmp_path: Path) -> None:
     """Through the store, records are the same as made at once, and nobody has another's."""
     memories = read_memories(tmp_path)
     seen: list[int] = []
-    async with open_store_archive(memories, LocalEmbedder(), seen.append) as archive:
+    async with open_store_archive(memories, seen.append) as archive:
         stored = {user: await archive.load(user) for user in memories}
     for user, pack in stored.items():
         made = await UnstoredArchive(memories, LocalEmbedder()).load(user)

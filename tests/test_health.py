@@ -1,7 +1,12 @@
 """``/healthz``, ``/readyz`` and ``/metrics``."""
 
+from unittest.mock import AsyncMock
+
+import msgspec
 import pytest
 
+from proxy.errors import KeeperError
+from proxy.keeper import wire
 from proxy.observe.metrics import CONTENT_TYPE
 from tests.conftest import Launch
 from tests.harness import Gate, Proxy, Upstream
@@ -12,13 +17,33 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_proxy_that_is_well(proxy: Proxy) -> None:
-    """Both probes answer 200; readiness names its parts."""
+    """Both probes answer 200; readiness names its parts, and what waits in the journal."""
     assert (await proxy.control("GET", "/healthz")).json == {"status": "ok"}
     ready = await proxy.control("GET", "/readyz")
-    assert (ready.status, ready.json) == (
+    told = ready.json
+    assert set(told.pop("journal")) == {"pending", "extracting", "failed"}
+    assert (ready.status, told) == (
         200,
         {"status": "ready", "checks": {"server": "ok", "journal": "ok", "keeper": "ok", "store": "ok"}},
     )
+
+
+async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told with its reason; if the keeper does not say why, without."""
+    supervisor, keeper = proxy.app.supervisor, proxy.app.keeper
+    assert supervisor.status is not None
+    monkeypatch.setattr(supervisor, "status", msgspec.structs.replace(supervisor.status, pending=1, failed=2))
+    row = wire.FailedRow(7, "ada", "store", 10, "the disk is full", "2024-05-01T10:00:00Z")
+    for answer, told in (
+        (wire.JournalPage(1, 0, 2, 3.0, None, [row]), {"reason": "the disk is full"}),
+        (wire.JournalPage(1, 0, 0, 3.0, None, []), {}),
+        (KeeperError("it went away"), {}),
+        (TimeoutError(), {}),
+    ):
+        monkeypatch.setattr(keeper, "call", AsyncMock(side_effect=[answer]))
+        ready = await proxy.control("GET", "/readyz")
+        assert (ready.status, ready.json["status"]) == (200, "ready")
+        assert ready.json["journal"] == {"pending": 1, "extracting": 0, "failed": 2, **told}
 
 
 async def test_before_the_keeper_is_up(launch: Launch) -> None:
@@ -27,6 +52,7 @@ async def test_before_the_keeper_is_up(launch: Launch) -> None:
     assert (await proxy.control("GET", "/healthz")).status == 200
     ready = await proxy.control("GET", "/readyz")
     assert (ready.status, ready.json["status"], ready.json["checks"]["keeper"]) == (503, "degraded", "not up")
+    assert ready.json["journal"] is None
     await proxy.wait_ready()
     assert (await proxy.control("GET", "/readyz")).status == 200
 

@@ -178,11 +178,12 @@ def test_nothing_appended_is_lost_when_the_process_is_killed(tmp_path: Path, aft
 
 
 def test_entries_stay_until_they_are_done(tmp_path: Path, reader: JournalReader) -> None:
-    """Taking is looking: what was not settled is returned again."""
+    """What was not settled is returned again, with the number of times that it was."""
     write(tmp_path, *map(exchange, range(5)))
     first = reader.take(2)
+    again = reader.take(2)
 
-    assert first == reader.take(2)
+    assert [(entry.seq, entry.taken) for entry in first + again] == [(1, 0), (2, 0), (1, 1), (2, 1)]
     reader.done([entry.seq for entry in first])
     assert indexes(reader) == [2, 3, 4]
 
@@ -212,14 +213,14 @@ def test_users_of_two_tenants_do_not_wait_for_each_other(tmp_path: Path, reader:
 def test_a_parked_entry_is_listed_and_can_be_retried_or_dropped(tmp_path: Path, reader: JournalReader) -> None:
     """A failed entry holds up nobody, keeps its reason, and leaves only when it is told to."""
     write(tmp_path, exchange(0), exchange(1))
-    reader.park(1, "the model refuses")
+    reader.park([1], "the model refuses", "store")
 
     assert indexes(reader) == [1]
     (failed,) = reader.failed(10)
     assert (failed.seq, failed.user_id, failed.reason) == (1, "ada", "the model refuses")
     assert reader.retry_failed() == 1
     assert indexes(reader) == [0, 1]
-    reader.park(1, "again")
+    reader.park([1], "again", "store")
     assert reader.drop_failed() == 1
     assert reader.failed(10) == []
 
@@ -228,7 +229,7 @@ def test_counts_and_sequence_numbers_survive_an_empty_table(tmp_path: Path, read
     """A number is never given twice, so that "everything before this one" keeps its meaning."""
     assert (reader.last_seq(), reader.counts().oldest_age_s) == (0, None)
     write(tmp_path, exchange(0), exchange(1), exchange(2))
-    reader.park(2, "no")
+    reader.park([2], "no", "store")
 
     counts = reader.counts()
     assert (counts.pending, counts.failed) == (2, 1)
@@ -277,7 +278,7 @@ async def test_erasing_leaves_no_trace_of_a_user(tmp_path: Path, writer: Journal
     for index in range(20):
         await writer.append(exchange(index, user="eve", text=f"PASSPHRASE {filler if index % 2 else ''}"))
         await writer.append(exchange(index, user="bob", text="plain"))
-    reader.park(1, "no")
+    reader.park([1], "no", "store")
     reader.done([3, 5])
     assert b"PASSPHRASE" in everything_on_disk(tmp_path)
 

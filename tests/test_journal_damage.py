@@ -68,6 +68,22 @@ def test_one_bad_page_costs_only_its_own_rows(tmp_path: Path, page: int, data: b
     assert len(list(tmp_path.glob("journal.corrupt-*Z.sqlite"))) == 1
 
 
+def test_a_row_that_an_index_has_lost_is_found(tmp_path: Path) -> None:
+    """A page as it was before the last append is no garbage, but would hide that append for good."""
+    path = tmp_path / "journal.sqlite"
+    write(tmp_path, exchange(0))
+    connection = sqlite3.connect(path)
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'queue'").fetchone()
+    connection.close()
+    before = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
+    write(tmp_path, exchange(1))
+    overwrite(path, (root - 1) * PAGE, before)
+
+    reader = JournalReader(tmp_path)
+    assert indexes(reader) == [0, 1]
+    reader.close()
+
+
 def test_appends_go_on_after_the_damage_and_numbers_are_not_used_again(tmp_path: Path) -> None:
     """The rebuilt journal takes new rows behind the old ones, also when the last of those were gone already."""
     path = fill(tmp_path)
@@ -88,12 +104,13 @@ def test_failed_entries_stay_failed(tmp_path: Path) -> None:
     """What was given up is not tried again because a page broke, and keeps its reason."""
     path = fill(tmp_path)
     reader = JournalReader(tmp_path)
-    reader.park(7, "the model refuses")
+    reader.park([7], "the model refuses", "store")
     reader.close()
     overwrite(path, 0, GARBAGE)
 
     reader = JournalReader(tmp_path)
-    assert [(failed.seq, failed.reason) for failed in reader.failed(10)] == [(7, "the model refuses")]
+    (failed,) = reader.failed(10)
+    assert (failed.seq, failed.stage, failed.reason, failed.kind) == (7, "store", "the model refuses", "store")
     assert reader.counts().pending == ROWS - 1
     reader.close()
 
@@ -346,3 +363,38 @@ def test_scanning_garbage_ends_without_an_error(tmp_path: Path, seed: int) -> No
     log.write_bytes(b"\x37\x7f\x06\x82" + noise.randbytes(PAGE * 3))
 
     assert len([row for row in scan(path, log) if row is not None]) > 0
+
+
+LOOK_WHILE_IT_IS_CUT = """
+import subprocess, sys
+from pathlib import Path
+from proxy.journal.frames import commits
+
+CUT = '''
+import os, sys
+parent = os.getppid()
+data = open(sys.argv[1], "rb").read()
+print("ready", flush=True)
+with open(sys.argv[1], "r+b") as file:
+    while os.getppid() == parent:
+        file.truncate(0)
+        file.seek(0)
+        file.write(data)
+'''
+log = Path(sys.argv[1])
+assert len(commits(log)[1]) > 50
+cutting = subprocess.Popen([sys.executable, "-c", CUT, str(log)], stdout=subprocess.PIPE)
+cutting.stdout.readline()
+for _ in range(1000):
+    commits(log)
+cutting.kill()
+cutting.communicate()
+"""
+
+
+def test_a_log_may_be_emptied_while_another_looks_at_it(tmp_path: Path) -> None:
+    """A process that opens the journal during another one's checkpoint is not killed for what is no longer there."""
+    log = leave_a_log(tmp_path, 100)
+    done = subprocess.run([sys.executable, "-c", LOOK_WHILE_IT_IS_CUT, str(log)], cwd=ROOT, check=False)
+
+    assert done.returncode == 0

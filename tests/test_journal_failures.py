@@ -1,10 +1,12 @@
 """A disk that refuses: appends raise, what they brought is held, and nothing of it is lost when the disk is back."""
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -14,6 +16,7 @@ import pytest
 from proxy.errors import JournalError
 from proxy.journal import JournalReader, JournalWriter
 from proxy.journal.backoff import Backoff
+from proxy.journal.files import FileLock
 from proxy.journal.handover import Handover
 from proxy.models import Scope
 from tests.test_journal import ROOT, exchange, indexes, write
@@ -181,7 +184,7 @@ def test_a_busy_loop_gives_way_only_to_an_overdue_commit(monkeypatch: pytest.Mon
     assert len(waits) == 2
     for _ in range(10):
         timers.elapse()
-    assert timers.delay == 0.02  # waiting did not help, so it is done rarely
+    assert timers.delay == 0.08  # waiting did not help, so it is done rarely
     handover.end()
     timers.elapse()
     assert (len(waits), timers.due) == (12, [])
@@ -210,6 +213,61 @@ async def test_a_deleted_journal_is_made_anew(tmp_path: Path) -> None:
 
     reader = JournalReader(tmp_path)
     assert indexes(reader) == [0, 1]  # the first was still in the log that was left
+    reader.close()
+
+
+async def test_a_directory_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    """Who deletes the data directory under both ends loses what was in it, and nothing that comes later."""
+    data = tmp_path / "data"
+    written = Written(data)
+    reader = JournalReader(data)
+    await written.writer.append(exchange(0))
+    assert indexes(reader) == [0]
+    await asyncio.to_thread(shutil.rmtree, data)
+
+    for index in (1, 2):
+        with suppress(JournalError):  # it is held then
+            await written.writer.append(exchange(index))
+    await written.writer.append(exchange(3))
+    assert (await asyncio.to_thread(indexes, reader))[-2:] == [2, 3]
+    await written.writer.aclose()
+    reader.close()
+    assert written.writer.state.lost == 0
+
+
+def test_two_ends_lock_the_same_file_even_if_it_was_deleted(tmp_path: Path) -> None:
+    """A lock on a file that others no longer find keeps nobody out, so it is not taken for one."""
+    path = tmp_path / "lock"
+    first, second = FileLock(path), FileLock(path)
+    with first.hold(wait_s=0):
+        path.unlink()
+    with (
+        second.hold(exclusive=True, wait_s=0),
+        pytest.raises(JournalError, match="locked"),
+        first.hold(wait_s=0),
+    ):
+        pytest.fail("both have it")
+    first.close()
+    second.close()
+
+
+async def test_a_journal_that_was_replaced_is_the_one_that_counts(tmp_path: Path) -> None:
+    """After a backup was put in its place, both ends go on with that, and what comes later is there for both."""
+    await asyncio.to_thread(write, tmp_path, exchange(0))
+    backup = tmp_path / "backup"
+    backup.write_bytes((tmp_path / "journal.sqlite").read_bytes())
+    writer, reader = JournalWriter(tmp_path), JournalReader(tmp_path)
+    writer.start()
+    await writer.append(exchange(1))
+    assert await asyncio.to_thread(reader.checkpoint, force=True)
+    assert indexes(reader) == [0, 1]
+
+    (tmp_path / "journal.sqlite-wal").unlink()
+    (tmp_path / "journal.sqlite-shm").unlink()
+    backup.replace(tmp_path / "journal.sqlite")
+    await writer.append(exchange(2))
+    assert await asyncio.to_thread(indexes, reader) == [0, 2]
+    await writer.aclose()
     reader.close()
 
 

@@ -24,9 +24,9 @@ from proxy.keeper.lock import DataDirLock, Holder
 from proxy.keeper.server import KeeperServer, end_without_worker
 from proxy.keeper.supervise import Supervisor
 from proxy.keeper.vault import Vault, open_vault
+from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
 from proxy.observe.metrics import Metrics
-from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
 from proxy.workingset import Arrival, Change
 from tests.processes import Chat, Proxy, Upstream, running_upstream
@@ -263,8 +263,8 @@ async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
 
     monkeypatch.setattr(Vault, "users", fail)
     async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
-        worker = Worker(vault.journal, vault.remember, vault.writing)
-        listening = await asyncio.start_unix_server(KeeperServer(vault, worker, tasks).serve_edge, tmp_path / "s")
+        workshop = Workshop(vault, settings, tasks)
+        listening = await asyncio.start_unix_server(KeeperServer(vault, workshop, tasks).serve_edge, tmp_path / "s")
         client = KeeperClient(tmp_path / "s", tasks)
         await client.connect()
         with structlog.testing.capture_logs() as logs:
@@ -283,8 +283,8 @@ async def test_a_user_comes_over_the_wire_in_parts(tmp_path: Path, monkeypatch: 
     settings = config.load(flags={"data_dir": tmp_path, "embedding": {"provider": "none"}})
     tasks = Tasks()
     async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
-        worker = Worker(vault.journal, vault.remember, vault.writing)
-        listening = await asyncio.start_unix_server(KeeperServer(vault, worker, tasks).serve_edge, tmp_path / "s")
+        workshop = Workshop(vault, settings, tasks)
+        listening = await asyncio.start_unix_server(KeeperServer(vault, workshop, tasks).serve_edge, tmp_path / "s")
         client = KeeperClient(tmp_path / "s", tasks)
         arrival = Arrival()
         client.on_change = lambda changed: arrival.follow(Change(changed.pack, changed.removed, changed.everything))
@@ -296,7 +296,7 @@ async def test_a_user_comes_over_the_wire_in_parts(tmp_path: Path, monkeypatch: 
             sizes.append(len(part.pack.memories))
             if len(sizes) == 1:
                 (first,) = (await client.call(wire.ListMemories(Scope(USER), 9, None, True))).memories[-1:]
-                await client.call(wire.Erase(Scope(USER), first.id))
+                await client.call(wire.Erase(Scope(USER), [first.id]))
                 await client.call(wire.Import(_conversation("two", "x"), 1))
         await client.aclose()
         listening.close()

@@ -1,20 +1,24 @@
 """``kill -9``: what a client has seen to its end is remembered, once."""
 
-import os
-import random
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
+from proxy.bench.crowd import Crowd, Losses
+from proxy.bench.durability import Ordeal, list_rows, run_ordeal
+from proxy.bench.manager import VICTIMS
+from proxy.bench.servers import Conditions, start_talker
+from proxy.models import Memory
 from tests.processes import Chat, Proxy, Upstream, running_upstream
 
-ROUNDS: Final = 20
+SHORT: Final = Ordeal(kills=25, longest_s=0.4, patience=0.1)
 USER: Final = "ada"
+NOON: Final = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -23,79 +27,32 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-class Crowd:
-    """Clients that go on chatting until the proxy is gone. *finished*: what they have seen the whole answer to."""
-
-    def __init__(self, url: str, user: str, *, size: int, name: str) -> None:
-        self.finished: list[str] = []
-        self._threads = [threading.Thread(target=self._chat, args=(url, user, f"{name}-{i}")) for i in range(size)]
-        for thread in self._threads:
-            thread.start()
-
-    def join(self) -> None:
-        for thread in self._threads:
-            thread.join()
-
-    def _chat(self, url: str, user: str, name: str) -> None:
-        chat = Chat(url, user, **{"X-Conversation-Id": name})
-        number = 0
-        try:
-            while True:
-                chat.history.clear()
-                text = f"word {number} of the crowd {name}"
-                chat.say(text, stream=number % 2 == 0)
-                self.finished.append(text)
-                number += 1
-        except (OSError, HTTPException, EOFError):
-            return  # the proxy was killed
+def test_every_finished_exchange_survives_twenty_five_kills(tmp_path: Path) -> None:
+    """The short ``bench --kills``: what clients have seen the end of is there, nothing twice, and nothing else."""
+    after = run_ordeal(SHORT, tmp_path / "data", Conditions())
+    assert after.kills.total() == SHORT.kills
+    assert all(after.kills[victim] for victim in VICTIMS)
+    assert after.crowd.finished > SHORT.kills
+    assert after.crowd.broken > 0
+    assert {row.name: row.value for row in list_rows(after) if row.target == 0} == {
+        "wrong answers": 0,
+        "lost": 0,
+        "stored twice": 0,
+        "stored, never said": 0,
+        "not storable": 0,
+    }
 
 
-def kill_edge(proxy: Proxy) -> None:
-    proxy.kill()
-
-
-def kill_group(proxy: Proxy) -> None:
-    """As a service manager does it: the edge's process group, and the keeper, which has one of its own."""
-    keeper = proxy.wait_ready()
-    proxy.signal_group(signal.SIGKILL)
-    os.killpg(keeper, signal.SIGKILL)
-
-
-def kill_keeper_first(proxy: Proxy) -> None:
-    """The keeper dies a moment before the edge: what was journaled between them waits."""
-    os.kill(proxy.wait_ready(), signal.SIGKILL)
-    proxy.log.wait_for("keeper_ended")
-    proxy.kill()
-
-
-WAYS: Final[tuple[Callable[[Proxy], None], ...]] = (kill_edge, kill_group, kill_edge, kill_keeper_first)
-
-
-def test_every_finished_exchange_survives_twenty_kills(tmp_path: Path, upstream: Upstream) -> None:
-    """Killed right after the last byte, 20 times: every finished exchange is found, none of any kind twice."""
-    chance = random.Random(9)
-    finished: list[str] = []
-    crowds: list[Crowd] = []
-    for number in range(ROUNDS):
-        with Proxy(tmp_path, upstream.url) as proxy:
-            if number % 4:
-                proxy.wait_ready()
-            crowds.append(Crowd(proxy.url, "crowd", size=2, name=f"round {number}"))
-            chat = Chat(proxy.url, USER)
-            for turn in range(chance.randint(1, 7)):
-                text = f"fact {turn} of round {number}"
-                chat.say(text, stream=(number + turn) % 2 == 0)
-                finished.append(text)
-            WAYS[number % 4](proxy)
-        crowds[-1].join()
-    with Proxy(tmp_path, upstream.url) as proxy:
-        proxy.wait_ready()
-        assert proxy.flush()["failed"] == 0
-        own, others = proxy.texts(USER, limit=7), proxy.texts("crowd")
-    assert own == dict.fromkeys([*finished, *(f"Noted: {text}" for text in finished)], 1)
-    assert set(others.values()) == {1}
-    heard = {text for crowd in crowds for text in crowd.finished}
-    assert heard | {f"Noted: {text}" for text in heard} <= others.keys()
+async def test_a_crowd_notices_what_is_wrong(tmp_path: Path) -> None:
+    """What was heard and is not stored is lost; what is stored twice, or was never said, is counted as that."""
+    with start_talker() as upstream:
+        crowd = Crowd(upstream.url(), seed=1, rate=200)
+        await crowd.talk(most=5)
+    user = next(iter(crowd.users))
+    said = [Memory(f"{n}", user, "turn", role, text, NOON, "c", n) for n, (role, text) in enumerate(crowd.said(user))]
+    assert crowd.review(user, said) == Losses()
+    stranger = msgspec.structs.replace(said[0], text="Nobody said this.")
+    assert crowd.review(user, [*said[1:], said[1], stranger]) == Losses(lost=1, doubled=1, invented=1)
 
 
 def test_positions_go_on_after_a_kill(tmp_path: Path, upstream: Upstream) -> None:

@@ -79,21 +79,26 @@ async def test_several_new_messages_are_all_stored(proxy: Proxy, user: str) -> N
 
 # What must not be stored: a script, and whether the request asks for a stream.
 UNFINISHED: dict[str, list[bytes] | bytes] = {
-    "tool calls": completion(None, finish_reason="tool_calls", tool_calls=[TOOL_CALL]),
-    "tool calls that say stop": completion("Let me see.", tool_calls=[TOOL_CALL]),
     "no finish reason": completion("Half an ans").replace(b'"stop"', b"null"),
     "no text": completion(None),
     "only white space": completion(" \n "),
     "no choices": b'{"id":"x","choices":[]}',
     "no JSON": b"Service Temporarily Unavailable",
     "an error with status 200": failure("No."),
+    "a stream without a reason": events("All of it.", finish_reason=None),
+    "a stream of nothing": events(),
+}
+
+
+# What calls a tool: the user has asked, and is not answered yet.
+CALLS: dict[str, list[bytes] | bytes] = {
+    "tool calls": completion(None, finish_reason="tool_calls", tool_calls=[TOOL_CALL]),
+    "tool calls that say stop": completion("Let me see.", tool_calls=[TOOL_CALL]),
     "streamed tool calls": [
         event({"tool_calls": [{"index": 0, **TOOL_CALL}]}),
         event({}, "tool_calls"),
         DONE,
     ],
-    "a stream without a reason": events("All of it.", finish_reason=None),
-    "a stream of nothing": events(),
 }
 
 
@@ -223,3 +228,15 @@ async def test_the_last_byte_of_a_body_waits_for_the_journal(
         assert not reading.done()
         journal.free.set()
         assert await within(reading) == body[20:]
+
+
+@pytest.mark.parametrize("case", CALLS)
+async def test_the_question_is_kept_when_a_tool_is_called(
+    proxy: Proxy, upstream: Upstream, user: str, case: str
+) -> None:
+    """The call is no answer, and nobody knows whether one comes; what the user has said is kept in any case."""
+    answer = CALLS[case]
+    upstream.script(stream(answer) if isinstance(answer, list) else respond(answer))
+    received = await proxy.chat(user, ask("What is the weather like?", stream=isinstance(answer, list)))
+    assert (received.status, received.body) == (200, b"".join(answer) if isinstance(answer, list) else answer)
+    assert await proxy.texts(user) == ["What is the weather like?"]

@@ -1,14 +1,18 @@
 """JSON Lines in: both kinds, and lines that cannot be read."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from proxy import chain
+from proxy.config import Redaction
 from proxy.models import Memory, Scope
-from proxy.remember.lines import parse
+from proxy.redaction import Redactor
+from proxy.remember import lines
 
 TALK: dict[str, Any] = {
     "user_id": "ada",
@@ -33,6 +37,16 @@ MEMORY: dict[str, Any] = {
     "conversation_id": "c2",
     "message_index": 3,
 }
+
+
+class Parsed(NamedTuple):
+    memories: dict[Scope, list[Memory]]
+    errors: list[tuple[int, str]]
+
+
+def parse(sent: Sequence[bytes], *, first_line: int = 1, tenant: str = "") -> Parsed:
+    drafts, errors = lines.parse(sent, Redactor(Redaction()), first_line=first_line, tenant=tenant)
+    return Parsed({scope: [draft.memory for draft in some] for scope, some in drafts.items()}, errors)
 
 
 def line(record: dict[str, Any], **changes: Any) -> bytes:
@@ -127,3 +141,22 @@ def test_bad_lines_are_named_and_stop_nothing(bad: bytes, reason: str) -> None:
     assert number == 101
     assert reason.lower() in why.lower()
     assert "\n" not in why
+
+
+def test_secrets_are_masked_in_both_kinds_of_line() -> None:
+    """An import is no way around it."""
+    secret = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
+    talk = line(TALK, messages=[{"role": "user", "content": f"It is {secret}."}])
+    parsed = parse([talk, line(MEMORY, text=f"Kept: {secret}")])
+    assert [memory.text for some in parsed.memories.values() for memory in some] == [
+        "It is [secret: github_token].",
+        "Kept: [secret: github_token]",
+    ]
+
+
+def test_turns_of_a_line_are_chained() -> None:
+    """A live conversation of the same name goes on from them."""
+    drafts, _ = lines.parse([line(TALK)], Redactor(Redaction()))
+    first, second = drafts[Scope("ada")]
+    assert first.parent == chain.start(Scope("ada"), "c1")
+    assert second.parent == first.chain

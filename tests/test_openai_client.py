@@ -143,7 +143,7 @@ async def test_a_tool_loop(client: AsyncOpenAI, proxy: Proxy, upstream: Upstream
 
 
 async def test_a_streamed_tool_call(client: AsyncOpenAI, proxy: Proxy, upstream: Upstream, user: str) -> None:
-    """Fragments of a call pass as they come, with and without index and id, and nothing is stored."""
+    """Fragments of a call pass as they come, with and without index and id; what was asked is kept."""
     fragments = [
         event({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": ""}}]}),
         event({"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]}),
@@ -160,7 +160,7 @@ async def test_a_streamed_tool_call(client: AsyncOpenAI, proxy: Proxy, upstream:
         for call in part.choices[0].delta.tool_calls or []:
             arguments += (call.function and call.function.arguments) or ""
     assert json.loads(arguments) == {"city": "Lisbon"}
-    assert await proxy.texts(user) == []
+    assert await proxy.texts(user) == ["What is the weather?"]
 
 
 async def test_several_choices(client: AsyncOpenAI, proxy: Proxy, upstream: Upstream, user: str) -> None:

@@ -1,33 +1,14 @@
-"""From exchanges to turns, and what makes a turn the same turn."""
+"""What makes a turn, and what makes it the same turn."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from proxy.models import Exchange, Message, Scope
-from proxy.remember.segment import MAX_CHARACTERS, identify, make_turn, segment
+from proxy.models import Message, Scope
+from proxy.remember.segment import MAX_CHARACTERS, identify, make_turn
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ADA = Scope("ada")
-
-
-def test_an_exchange_becomes_its_turns() -> None:
-    """Role, text, date, conversation and position are those of the messages; positions go on from the first."""
-    messages = [Message("user", "Hello", name="Ada"), Message("assistant", "Hi")]
-    first, second = segment(Exchange("ada", "c1", 4, messages, AT))
-    assert (first.role, first.text, first.name, first.message_index) == ("user", "Hello", "Ada", 4)
-    assert (second.role, second.text, second.name, second.message_index) == ("assistant", "Hi", None, 5)
-    assert {(turn.user_id, turn.kind, turn.conversation_id, turn.created_at) for turn in (first, second)} == {
-        ("ada", "turn", "c1", AT)
-    }
-
-
-def test_empty_messages_are_no_turns_but_keep_their_place() -> None:
-    """White space alone is nothing to remember; what follows it stands where it stood."""
-    messages = [Message("user", " \n"), Message("user", "Hello"), Message("assistant", "")]
-    assert [(turn.text, turn.message_index) for turn in segment(Exchange("ada", "c", 0, messages, AT))] == [
-        ("Hello", 1)
-    ]
 
 
 def test_a_message_with_a_date_keeps_it() -> None:

@@ -5,14 +5,13 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from proxy.embedders.base import pack_vector
 from proxy.errors import StoreError
+from proxy.ledger import Ledger
 from proxy.models import Memory, Record, Scope
-from proxy.remember.lines import parse
 from proxy.stores.base import STORES, KnownUser, Store, open_store
 from proxy.stores.chroma import EmbeddedChroma
 from proxy.text import ANALYSIS, pack_terms
@@ -39,10 +38,16 @@ HOSTILE = [
 ]
 
 
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger(tmp_path)) as opened:
+        yield opened
+
+
 @pytest.fixture(params=STORES)
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+def reopen(request: pytest.FixtureRequest, tmp_path: Path, ledger: Ledger) -> Callable[[], Store]:
     """Opens the same store each time."""
-    return lambda: open_store(request.param, tmp_path)
+    return lambda: open_store(request.param, tmp_path, ledger)
 
 
 @pytest.fixture
@@ -189,23 +194,24 @@ def test_users_are_listed_with_their_latest_activity(reopen: Callable[[], Store]
         assert len(store.users()) == len(users) + 1
         assert store.activity() == {scope.key: at for scope, at in store.users()}
         assert store.users([ADA.key, BOB.key]) == [KnownUser(ADA, later)]
+        assert store.users([BOB.key]) == store.users([]) == []
 
 
 def test_text_that_cannot_be_stored_is_a_store_error(store: Store) -> None:
-    """Half a surrogate pair has no UTF-8; an import of such a line never gets this far."""
+    """Half a surrogate pair has no UTF-8; nothing is quoted, and nothing stored."""
     with pytest.raises(StoreError):
         store.put({ADA: [Record(record("x").memory, b"\0\0", b"", 1, "\ud800")]})
-    assert not parse([b'{"user_id": "\\ud800", "conversation_id": "c", "messages": []}']).memories
+    assert store.list_rows(ADA) == []
 
 
-def test_a_place_that_cannot_be_used_is_a_store_error(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_used_is_a_store_error(tmp_path: Path, ledger: Ledger) -> None:
     """Rubbish where the store should be is told of as what it is."""
     (tmp_path / "chroma").write_text("no folder")
     with pytest.raises(StoreError, match="chroma"):
-        open_store("embedded", tmp_path)
+        open_store("embedded", tmp_path, ledger)
 
 
-def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path) -> None:
+def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path, ledger: Ledger) -> None:
     """One thread may read while another writes the first record of a shard, which makes a collection."""
 
     class Interrupted(str):
@@ -217,7 +223,7 @@ def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path) -> N
             chroma._collection("memories.another")
             return False
 
-    chroma = EmbeddedChroma(tmp_path)
+    chroma = EmbeddedChroma(tmp_path, ledger)
     with closing(chroma):
         chroma.put({ADA: [record("a")]})
         chroma._collections[Interrupted("memories.elsewhere")] = None
@@ -225,20 +231,29 @@ def test_a_collection_that_comes_up_while_others_are_listed(tmp_path: Path) -> N
         assert "memories.another" in chroma._collections
 
 
-def test_records_of_an_earlier_version_are_read_and_move(tmp_path: Path) -> None:
-    """What lies in a collection of real vectors under a long id is found, replaced where it is put again, deleted."""
-    old = [record("old"), record("older")]
-    with closing(EmbeddedChroma(tmp_path)) as store:
-        store._collection(f"memories.4.{store._shard(ADA):02d}").upsert(
-            ids=[f"{ADA.key}.{one.memory.id}" for one in old],
-            embeddings=[[0.5, 0.5, 0.5, 0.5]] * 2,
-            metadatas=[{"u": ADA.key, "m": msgspec.json.encode(one).decode()} for one in old],
-        )
-    with closing(EmbeddedChroma(tmp_path)) as store:
-        assert texts(store, ADA) == {"old": "text of old", "older": "text of older"}
-        store.put({ADA: [record("old", text="new"), record("newest")]})
-        assert texts(store, ADA) == {"old": "new", "older": "text of older", "newest": "text of newest"}
-        assert store.known(ADA, ["old", "older", "newest"]) == {"old", "older", "newest"}
-        assert len(store.list_rows(ADA)) == 3
-        assert (store.delete(ADA, ["older"]), store.delete_user(ADA)) == (1, 2)
-        assert store.list_rows(ADA) == []
+def test_records_are_fetched_by_memory_id(store: Store) -> None:
+    """Just those that there are, more than one statement holds, and nobody else's."""
+    many = [record(f"m{number}", dim=0) for number in range(1_200)]
+    store.put({ADA: many, BOB: [record("b", user=BOB)]})
+    ids = [one.memory.id for one in many]
+    assert sorted(store.fetch_ids(ADA, [*ids, "b", "x"]), key=lambda found: found.memory.id) == sorted(
+        many, key=lambda one: one.memory.id
+    )
+    store.delete(ADA, ids[:1])
+    assert store.fetch_ids(ADA, ids[:2]) == many[1:2]
+    assert store.fetch_ids(ADA, []) == []
+
+
+def test_what_comes_again_after_its_erasure_is_stored_again(store: Store) -> None:
+    """An erased memory, or user, is as one that never was."""
+    store.put({ADA: [record("one"), record("two")]})
+    store.touch([KnownUser(ADA, AT)])
+    store.delete(ADA, ["one"])
+    store.put({ADA: [record("one", text="new")]})
+    assert texts(store, ADA) == {"one": "new", "two": "text of two"}
+    store.delete_user(ADA)
+    assert (store.users(), store.list_rows(ADA)) == ([], [])
+    store.put({ADA: [record("one", text="newer")]})
+    store.touch([KnownUser(ADA, AT)])
+    assert texts(store, ADA) == {"one": "newer"}
+    assert store.users() == [KnownUser(ADA, AT)]

@@ -122,7 +122,7 @@ async def test_pages_stand_still_while_memories_come_and_go(vault: Vault) -> Non
     first = await vault.memories(ADA, 2, None)
     assert [memory.text for memory in first.memories] == ["f", "e"]
     await vault.take_in([talk("ada", "new", conversation="d", at=AT + timedelta(days=9))])
-    await vault.erase(ADA, first.memories[1].id)
+    await vault.erase(ADA, [first.memories[1].id])
     second = await vault.memories(ADA, 2, first.cursor)
     assert [memory.text for memory in second.memories] == ["d", "c"]
 
@@ -199,7 +199,7 @@ async def test_what_is_erased_between_two_parts_does_not_come(vault: Vault, monk
     async with aclosing(vault.load_parts(ADA)) as parts:
         async for part in parts:
             seen.append([memory.text for memory in part.pack.memories])
-            await vault.erase(ADA, erased.id)
+            await vault.erase(ADA, [erased.id])
             await vault.take_in([talk("ada", "new", conversation="d")])
     assert seen == [["c", "d"], ["b"]]
 
@@ -254,9 +254,9 @@ async def test_erasing_one_memory(vault: Vault) -> None:
     changes: list[wire.Changed] = []
     vault.on_change = changes.append
     (memory, _) = (await vault.memories(ADA, 5, None)).memories
-    assert (await vault.erase(BOB, memory.id)).memories == 0
-    assert (await vault.erase(ADA, memory.id)).memories == 1
-    assert (await vault.erase(ADA, memory.id)).memories == 0
+    assert (await vault.erase(BOB, [memory.id])).memories == 0
+    assert (await vault.erase(ADA, [memory.id])).memories == 1
+    assert (await vault.erase(ADA, [memory.id])).memories == 0
     assert await listed(vault, ADA) == [["one"]]
     assert await listed(vault, BOB) == [["one"]]
     assert wire.Changed(ADA, removed=[memory.id]) in changes

@@ -28,6 +28,9 @@ _VOCABULARY: Final = """
     broken fresh heavy bright narrow wooden golden purple foreign local famous strange simple difficult
 """
 
+_CONSONANTS: Final = "bdfgklmnprstvwz"
+_VOWELS: Final = "aeiou"
+
 
 class Corpus:
     """A source of texts, seeded: two corpora with one seed say the same things."""
@@ -58,6 +61,25 @@ class Corpus:
                     {"role": "assistant" if turn % 2 else "user", "content": self.text()} for turn in range(turns)
                 ],
             }
+
+
+class Babble:
+    """Texts of invented words, hardly any of which comes twice: no two are about the same, and none repeats another.
+
+    What memory does with what is alike must not blur a count of what was said. Seeded, as a corpus is.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)  # noqa: S311  # repeatable, not secret
+
+    def text(self, words: int) -> str:
+        """A sentence of so many words."""
+        return " ".join(self._word() for _ in range(words)).capitalize() + "."
+
+    def _word(self) -> str:
+        # Three to four of 75 syllables: half a million words and more.
+        syllables = range(self._random.randint(3, 4))
+        return "".join(self._random.choice(_CONSONANTS) + self._random.choice(_VOWELS) for _ in syllables)
 
 
 def write_conversations(path: Path, users: dict[str, int]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from proxy.bench.chats import REMEMBERED, Chats
 from proxy.bench.load import Answer, Ask
 from proxy.bench.plan import Plan
-from proxy.bench.report import Row, difference, percentile
+from proxy.bench.report import Row, difference, percentile, scaled
 from proxy.bench.world import World
 
 
@@ -36,6 +36,10 @@ class Samples:
     def relay_ms(self, share: float) -> float | None:
         """How much later a chat without a user is than a direct one, at this percentile."""
         return _later_ms(self.relayed, self.direct, share)
+
+    def chat_ms(self, share: float) -> float | None:
+        """What a remembered chat takes in all, at this percentile."""
+        return scaled(percentile(self.remembered, share), 1000)
 
     def added_ms(self, share: float) -> float | None:
         """How much later a remembered chat is than a direct one, at this percentile."""

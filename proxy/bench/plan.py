@@ -29,8 +29,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hoard: int = 20_000  # memories of the user who has the most
     visits: int = 50  # cold users who visit, at most
     stored: int = 10_000  # memories that are made while chats go on
-    kills: int = 3
-    kill_load_s: float = 1.0  # before each kill and after each return
+    backlog: int = 5_000  # exchanges that wait in the journal when a keeper starts
+    kills: int = 5  # of the keeper
+    kill_rate: float = 50  # chats that begin in a second meanwhile
     settle_s: float = 3.0  # until memory use is read
 
 
@@ -49,5 +50,6 @@ QUICK: Final = Plan(
     hoard=4_000,
     visits=9,
     stored=2_000,
+    backlog=1_000,
     kills=1,
 )

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -90,6 +91,11 @@ class Child:
             self._process.wait()
         self._reader.join(LOG_END_S)
 
+    def kill(self) -> None:
+        """SIGKILL to the child's process group. What it started in groups of their own may outlive it for a moment."""
+        kill_group(self.pid)
+        self._process.wait()
+
     def __enter__(self) -> Self:
         return self
 
@@ -161,6 +167,7 @@ def read_command_line(pid: int) -> bytes:
         return b""
 
 
-def kill_process(pid: int) -> None:
-    """SIGKILL: the process gets no chance to do anything about it."""
-    os.kill(pid, signal.SIGKILL)
+def kill_group(pid: int) -> None:
+    """SIGKILL to the process group that *pid* leads: it gets no chance to do anything about it, or is gone already."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

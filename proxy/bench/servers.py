@@ -13,6 +13,7 @@ from proxy.bench.processes import Child, find_children, neutral_environment, rea
 from proxy.config import ENV_PREFIX, load
 from proxy.errors import MemoryProxyError
 
+HOST: Final = "127.0.0.1"
 USER_HEADER: Final = "X-User-Id"
 POLL_S: Final = 0.01  # how exactly the times of coming up are known
 
@@ -57,9 +58,14 @@ class Conditions(msgspec.Struct, frozen=True):
         return base | {f"{ENV_PREFIX}IDENTITY__MODE": "header", f"{ENV_PREFIX}IDENTITY__HEADER": USER_HEADER}
 
 
-def start_proxy(upstream_url: str, data_dir: Path, conditions: Conditions) -> Child:
-    """``memory-proxy serve`` on a free port."""
-    address = ("--host", "127.0.0.1", "--port", "0", "--upstream", f"{upstream_url}/v1")
+def start_talker() -> Child:
+    """The upstream that answers in words of its own, on a free port."""
+    return Child("proxy.bench.talker")
+
+
+def start_proxy(upstream_url: str, data_dir: Path, conditions: Conditions, *, port: int = 0) -> Child:
+    """``memory-proxy serve``, by default on a free port."""
+    address = ("--host", HOST, "--port", str(port), "--upstream", f"{upstream_url}/v1")
     return Child("proxy", "serve", *address, *conditions.options(data_dir), environment=conditions.environment())
 
 

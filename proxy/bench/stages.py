@@ -3,7 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,6 +13,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from proxy.bench.chats import REMEMBERED, USER, Chats
 from proxy.bench.corpus import write_conversations
 from proxy.bench.cost import measure_cost, measure_paced_cost
+from proxy.bench.durability import Ordeal, list_keeper_rows, list_rows, run_ordeal
 from proxy.bench.endurance import measure_growth
 from proxy.bench.latency import measure_first_token, measure_latency, measure_pictures
 from proxy.bench.load import LoadError
@@ -20,8 +22,9 @@ from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_floor, start_proxy, start_upstream
 from proxy.bench.streams import measure_crowd, measure_gaps
-from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_kills, measure_storing
+from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_storing
 from proxy.bench.world import World, open_world
+from proxy.bench.writing import measure_writing
 from proxy.errors import MemoryProxyError
 
 Say = Callable[[str], None]
@@ -38,11 +41,37 @@ def run_benchmark(plan: Plan, say: Say, conditions: Conditions, *, parent: Path 
     Raises:
         MemoryProxyError: a server did not start, or a chat failed where none may.
     """
+    with _make_folder(parent) as folder:
+        stages = Stages(plan, say, folder, conditions)
+        return Report(
+            [
+                *stages.measure_small_store(),
+                *stages.measure_writing(),
+                *stages.measure_kills(),
+                *stages.measure_large_store(),
+            ]
+        )
+
+
+def run_writing(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """The write path alone: how fast it is, and what chats notice of it. Otherwise as :func:`run_benchmark`."""
+    with _make_folder(parent) as folder:
+        stages = Stages(plan, say, folder, conditions)
+        return Report([*stages.measure_writing(), *stages.measure_storing()])
+
+
+def run_kills(ordeal: Ordeal, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """What kills cost of what was said. Otherwise as :func:`run_benchmark`."""
+    with _make_folder(parent) as folder:
+        return Report(list_rows(run_ordeal(ordeal, folder / "killed", conditions, say)))
+
+
+@contextmanager
+def _make_folder(parent: Path | None) -> Iterator[Path]:
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="memory-proxy-bench-", dir=parent) as folder:
-        stages = Stages(plan, say, Path(folder), conditions)
-        return Report([*stages.measure_small_store(), *stages.measure_large_store()])
+        yield Path(folder)
 
 
 class Stages:
@@ -65,6 +94,24 @@ class Stages:
         users = dict.fromkeys([USER, *self._others], self._plan.memories)
         return self._measure({**users, HOARDER: self._plan.hoard}, self._visit_large)
 
+    def measure_storing(self) -> list[Row]:
+        """What chats of the remembered user notice while others' memories are stored."""
+        return self._measure({USER: self._plan.memories}, self._visit_storing)
+
+    def measure_writing(self) -> list[Row]:
+        """How fast a backlog is stored."""
+        self._say("storing a backlog")
+        data_dir = self._folder / "backlog"
+        data_dir.mkdir()
+        with _run_on_server_loop() as runner:
+            return runner.run(measure_writing(self._plan, data_dir, self._conditions))
+
+    def measure_kills(self) -> list[Row]:
+        """What a keeper that is killed costs: no chat, and nothing that was said."""
+        self._say("killing the keeper")
+        ordeal = Ordeal(kills=self._plan.kills, rate=self._plan.kill_rate, victims=("keeper",), patience=1)
+        return list_keeper_rows(run_ordeal(ordeal, self._folder / "killed", self._conditions))
+
     def _measure(self, users: dict[str, int], visit: Callable[[World], Awaitable[list[Row]]]) -> list[Row]:
         """Starts the servers on a store in which each of *users* has so many memories, and visits them."""
 
@@ -80,8 +127,7 @@ class Stages:
             with start_proxy(upstream.url(), data_dir, self._conditions) as proxy:
                 proxy.url()
                 try:
-                    # The loop that servers have, too: uvloop where it is installed.
-                    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+                    with _run_on_server_loop() as runner:
                         return runner.run(measure())
                 except LoadError as exc:
                     raise LoadError(proxy.describe(str(exc))) from exc
@@ -101,8 +147,12 @@ class Stages:
         rows += await self._do("enduring", measure_growth(world, plan))
         rows += await self._do("idling", measure_idle_lag(world, plan))
         rows += await self._do("journaling", measure_journaling(world, plan))
-        rows += await self._do("storing while chats go on", measure_storing(world, plan, small))
-        return rows + await self._do("killing the keeper", measure_kills(world, plan))
+        return rows + await self._do("storing while chats go on", measure_storing(world, plan))
+
+    async def _visit_storing(self, world: World) -> list[Row]:
+        await world.wait_ready()
+        await Chats().visit(world.proxied, USER)  # loads the user's memories, which is not what is measured
+        return await self._do("storing while chats go on", measure_storing(world, self._plan))
 
     async def _visit_large(self, world: World) -> list[Row]:
         await world.wait_ready()
@@ -113,6 +163,11 @@ class Stages:
     async def _do(self, what: str, measuring: Awaitable[T]) -> T:
         self._say(what)
         return await measuring
+
+
+def _run_on_server_loop() -> asyncio.Runner:
+    """The loop that servers have, too: uvloop where it is installed."""
+    return asyncio.Runner(loop_factory=auto_loop_factory())
 
 
 def fill_store(data_dir: Path, users: dict[str, int], conditions: Conditions) -> None:

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from proxy.keeper.wire import Imported, Receipt, UserRow
+from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope, Status
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"
@@ -47,14 +47,31 @@ class Backend(Protocol):
     async def users(self, limit: int | None) -> Users:
         """At most *limit* users, or with None all."""
 
-    async def memories(self, scope: Scope, limit: int | None) -> Memories:
-        """At most *limit* of a user's memories, or with None all."""
+    async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
+        """At most *limit* of a user's memories, or with None all. *superseded*: those as well that no longer hold."""
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
         """What a chat that says *query* would get."""
+
+    async def add(self, scope: Scope, text: str) -> Memory:
+        """Remembers something written by hand."""
+
+    async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool) -> Memory:
+        """Another text for a memory, or with None the same; with *restore* one that was superseded holds again. An id
+        that the user has no memory of is an error.
+        """
 
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
         """Erases one memory, or with None a user. An id that the user has no memory of is an error."""
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         """Stores JSON Lines, of which the first is number *first_line*; *progress* hears of memories as they come."""
+
+    async def journal(self, limit: int) -> JournalPage:
+        """What waits, and at most *limit* of what was set aside."""
+
+    async def retry_failed(self) -> int:
+        """Has everything tried again that was set aside; answers how much that is."""
+
+    async def drop_failed(self) -> int:
+        """Deletes everything that was set aside; answers how much that was."""

@@ -25,22 +25,38 @@ def bench(
     store_size: Annotated[
         int | None, typer.Option(min=2_000, help="Memories in the large store.", show_default="100000 or, quick, 10000")
     ] = None,
+    writing: Annotated[
+        bool, typer.Option("--writing", help="Only this: how fast memories are stored, and what chats notice of it.")
+    ] = False,
+    kills: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only this: kill -9 at N random moments under load; count what is lost."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random moments of --kills.")] = 5,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin during --kills.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
 ) -> None:
     """Measure the proxy's own cost and latency against a built-in upstream, direct and proxied in alternation.
 
     Temporary stores are made in the data directory where one is given, and are removed at the end.
     """
+    from proxy.bench import stages
+    from proxy.bench.durability import Ordeal
     from proxy.bench.plan import FULL, QUICK
     from proxy.bench.servers import Conditions
-    from proxy.bench.stages import run_benchmark
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the stores
     plan = QUICK if quick else FULL
     if store_size is not None:
         plan = msgspec.structs.replace(plan, store_size=store_size)
     with options.reported(), Console(stderr=True).status("starting") as status:
-        report = run_benchmark(plan, status.update, Conditions.read(config), parent=data_dir)
+        conditions = Conditions.read(config)
+        if kills is not None:
+            ordeal = Ordeal(kills=kills, seed=seed, rate=rate)
+            report = stages.run_kills(ordeal, status.update, conditions, parent=data_dir)
+        else:
+            run = stages.run_writing if writing else stages.run_benchmark
+            report = run(plan, status.update, conditions, parent=data_dir)
     Console().print(build_table(report))
     if json_file is not None:
         _write(json_file, report)

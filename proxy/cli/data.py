@@ -1,6 +1,5 @@
-"""``memory-proxy users``, ``memories``, ``search`` and ``forget``: look and erase."""
+"""``memory-proxy users``, ``memories`` and ``search``: look, and change nothing."""
 
-import sys
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -10,31 +9,16 @@ from rich.text import Text
 
 from proxy.cli import opening, options, output
 from proxy.cli.backend import Found
-from proxy.errors import ApiError
-from proxy.identity import check_user_id
-from proxy.keeper.wire import Receipt
 from proxy.models import Memory, Scope
 
-DEFAULT_LIMIT: Final = 50
 # Of the ids that are made here; imported ones may be longer.
 ID_WIDTH: Final = 32
 
-Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 All = Annotated[bool, typer.Option("--all", help="Show all.")]
 
 
-def _check_user(user: str) -> str:
-    try:
-        return check_user_id(user)
-    except ApiError as exc:
-        options.fail(str(exc), options.USAGE)
-
-
-User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", callback=_check_user)]
-
-
 def list_users(
-    limit: Limit = DEFAULT_LIMIT,
+    limit: options.Limit = options.DEFAULT_LIMIT,
     everyone: All = False,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
@@ -59,9 +43,12 @@ def list_users(
 
 
 def list_memories(
-    user: User,
-    limit: Limit = DEFAULT_LIMIT,
+    user: options.User,
+    limit: options.Limit = options.DEFAULT_LIMIT,
     everything: All = False,
+    superseded: Annotated[
+        bool, typer.Option("--superseded", help="Show those as well that no longer hold, and what took their place.")
+    ] = False,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
@@ -69,22 +56,26 @@ def list_memories(
 ) -> None:
     """List a user's memories, newest first."""
     settings, scope = options.load(config, data_dir), Scope(user)
-    found = opening.run(lambda memories: memories.memories(scope, None if everything else limit), settings, server)
+    most = None if everything else limit
+    found = opening.run(lambda memories: memories.memories(scope, most, superseded=superseded), settings, server)
     if as_json:
         output.print_json(found)
         return
     table = output.make_table()
     table.add_column("id", overflow="fold", min_width=ID_WIDTH)
     _add_memory_columns(table)
+    if superseded:
+        table.add_column("replaced by", overflow="fold", min_width=ID_WIDTH)
     for memory in found.memories:
-        table.add_row(output.make_id_cell(memory.id), *_describe(memory))
+        replaced = [_describe_end(memory)] if superseded else []
+        table.add_row(output.make_id_cell(memory.id), *_describe(memory), *replaced)
     console = output.make_console()
     console.print(table if found.memories else "This user has no memories.")
     _tell_of_more(found.more, len(found.memories))
 
 
 def search(
-    user: User,
+    user: options.User,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What the user would say.")],
     budget: Annotated[
         int | None,
@@ -103,43 +94,6 @@ def search(
         output.print_json(found)
     else:
         _show_found(found)
-
-
-def forget(
-    user: User,
-    memory: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The memory's id; without one, the whole user.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: options.AsJson = False,
-    server: options.ServerUrl = None,
-    config: options.ConfigFile = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """Erase one memory of a user, or everything about the user, for good."""
-    settings, scope = options.load(config, data_dir), Scope(user)
-    if not yes:
-        _confirm(user, memory)
-    receipt = opening.run(lambda memories: memories.erase(scope, memory), settings, server)
-    if as_json:
-        output.print_json(receipt)
-    else:
-        output.make_console().print(_format_receipt(receipt), soft_wrap=True)
-
-
-def _confirm(user: str, memory: str | None) -> None:
-    """Returns if it may be erased. What is asked for on a terminal only a person can have meant otherwise."""
-    if sys.stdin.isatty():
-        what = "everything about" if memory is None else f"memory {output.make_harmless(memory)} of"
-        if not typer.confirm(f"Erase {what} {output.make_harmless(user)}? This cannot be undone.", err=True):
-            options.fail("nothing was erased")
-    elif memory is None:
-        options.fail("erasing a whole user without a terminal needs --yes", options.USAGE)
-
-
-def _format_receipt(receipt: Receipt) -> str:
-    waiting = f" and {receipt.journal_entries:,} waiting to be stored" if receipt.journal_entries else ""
-    return f"{output.make_harmless(receipt.user_id)}: {output.count(receipt.memories, 'memory')}{waiting} erased"
 
 
 def _show_found(found: Found) -> None:
@@ -168,6 +122,14 @@ def _describe(memory: Memory) -> tuple[Text, ...]:
     return output.make_cell(_format_date(memory.created_at)), output.make_cell(who), output.make_cell(memory.text)
 
 
+def _describe_end(memory: Memory) -> Text:
+    """What took the memory's place, and when."""
+    if memory.superseded_by is None:
+        return Text()
+    until = "" if memory.valid_until is None else f"\non {_format_date(memory.valid_until)}"
+    return Text.assemble(output.make_id_cell(memory.superseded_by), until)
+
+
 def _format_date(when: datetime) -> str:
     return when.strftime("%Y-%m-%d %H:%M")
 
@@ -177,5 +139,4 @@ def _format_text_date(when: str | None) -> str:
 
 
 def _tell_of_more(more: bool, shown: int) -> None:
-    if more:
-        output.make_console(stderr=True).print(f"Only the first {shown:,} are shown; --all shows all.")
+    options.tell_of_more(more, f"Only the first {shown:,} are shown; --all shows all.")

@@ -1,8 +1,9 @@
 """The data directory itself, while no server runs."""
 
+import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -10,8 +11,8 @@ import msgspec
 from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Scored, Users
 from proxy.errors import MemoryProxyError
 from proxy.keeper.vault import Vault
-from proxy.keeper.wire import Imported, Receipt
-from proxy.models import Message, Scope, now
+from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
+from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import Block, find_block
 from proxy.recall.query import Query
 from proxy.tokens import TokenCounter
@@ -22,17 +23,21 @@ BATCH: Final = 256
 
 
 class Direct:
-    """A :class:`~proxy.cli.backend.Backend` on an open vault, which stays the caller's to close."""
+    """A :class:`~proxy.cli.backend.Backend` on an open vault, which stays the caller's to close.
 
-    def __init__(self, vault: Vault) -> None:
+    *flush* brings what waits in the journal to its end, as nobody else does while no server runs.
+    """
+
+    def __init__(self, vault: Vault, flush: Callable[[], Awaitable[object]]) -> None:
         self._vault = vault
+        self._flush = flush
 
     async def users(self, limit: int | None) -> Users:
         page = await self._vault.users(limit or sys.maxsize, None)
         return Users(page.users, page.cursor is not None)
 
-    async def memories(self, scope: Scope, limit: int | None) -> Memories:
-        page = await self._vault.memories(scope, limit or sys.maxsize, None)
+    async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
+        page = await self._vault.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
         return Memories(page.memories, page.cursor is not None)
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
@@ -52,14 +57,48 @@ class Direct:
         )
         return _describe(block, (time.perf_counter() - began) * 1000)
 
+    async def add(self, scope: Scope, text: str) -> Memory:
+        return await self._vault.add(scope, text)
+
+    async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool) -> Memory:
+        memory = await self._vault.edit(scope, memory_id, text, restore=restore)
+        if memory is None:
+            raise MemoryProxyError(NO_SUCH_MEMORY)
+        return memory
+
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
-        receipt = await self._vault.erase(scope, memory_id)
+        receipt = await self._vault.erase(scope, None if memory_id is None else [memory_id])
         if memory_id is not None and not receipt.memories:
             raise MemoryProxyError(NO_SUCH_MEMORY)
         return receipt
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         return await self._vault.take_in(lines, first_line=first_line, batch_size=BATCH, progress=progress)
+
+    async def journal(self, limit: int) -> JournalPage:
+        journal = self._vault.journal
+        counts = await asyncio.to_thread(journal.counts)
+        failed = await asyncio.to_thread(journal.failed, limit)
+        entries = [
+            FailedRow(
+                entry.seq,
+                entry.user_id,
+                entry.stage,
+                entry.attempts,
+                entry.reason,
+                msgspec.to_builtins(entry.created_at),
+            )
+            for entry in failed
+        ]
+        return JournalPage(counts.pending, counts.extracting, counts.failed, counts.oldest_age_s, None, entries)
+
+    async def retry_failed(self) -> int:
+        retried = await asyncio.to_thread(self._vault.journal.retry_failed)
+        await self._flush()
+        return retried
+
+    async def drop_failed(self) -> int:
+        return await asyncio.to_thread(self._vault.journal.drop_failed)
 
 
 def _describe(block: Block | None, elapsed_ms: float) -> Found:

@@ -11,11 +11,13 @@ import typer
 
 from proxy import __version__
 from proxy.cli.bench import bench
+from proxy.cli.changing import edit, forget, remember
 from proxy.cli.check import check
-from proxy.cli.data import forget, list_memories, list_users, search
+from proxy.cli.data import list_memories, list_users, search
 from proxy.cli.demo import demo
 from proxy.cli.eval import evaluate_recall
 from proxy.cli.importing import import_file
+from proxy.cli.journal import journal
 from proxy.cli.serve import serve
 from proxy.observe import logs
 
@@ -26,8 +28,11 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "users": list_users,
     "memories": list_memories,
     "search": search,
+    "remember": remember,
+    "edit": edit,
     "forget": forget,
     "import": import_file,
+    "journal": journal,
     "bench": bench,
     "eval": evaluate_recall,
 }

@@ -11,6 +11,7 @@ from proxy.cli import options
 from proxy.cli.backend import Backend
 from proxy.config import Settings
 from proxy.errors import MemoryProxyError
+from proxy.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -50,18 +51,21 @@ async def _open_directly(settings: Settings, stack: AsyncExitStack, *, create: b
     from proxy.cli.direct import Direct
     from proxy.keeper.lock import Holder
     from proxy.keeper.vault import open_vault
-    from proxy.remember.worker import Worker
+    from proxy.keeper.workshop import Workshop
 
     try:
         if not create:
             _require(settings.data_dir)
         holder = Holder(os.getpid(), "another memory-proxy command")
         vault = await stack.enter_async_context(open_vault(settings, holder))
+        workshop = Workshop(vault, settings, Tasks())
+        stack.push_async_callback(workshop.aclose)
     except OSError as exc:
         raise MemoryProxyError(f"{settings.data_dir}: cannot be opened: {exc.strerror or exc}") from exc
-    # What a server that was killed had journaled belongs to the memories, too.
-    await Worker(vault.journal, vault.remember, vault.writing).flush()
-    return Direct(vault)
+    # What a server that was killed had journaled belongs to the memories, too. Facts can wait for the next server: a
+    # command that only looks asks no model.
+    await workshop.flush(extract=False)
+    return Direct(vault, workshop.flush)
 
 
 def _require(data_dir: Path) -> None:

@@ -4,17 +4,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from proxy import config
 from proxy.config import Settings
-from proxy.errors import ConfigError, MemoryProxyError
+from proxy.errors import ApiError, ConfigError, MemoryProxyError
+from proxy.identity import check_user_id
 
-USAGE = 2
-FAILURE = 1
+USAGE: Final = 2
+FAILURE: Final = 1
+DEFAULT_LIMIT: Final = 50
 
 ConfigFile = Annotated[
     Path | None,
@@ -45,6 +47,18 @@ ServerUrl = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def _check_user(user: str) -> str:
+    try:
+        return check_user_id(user)
+    except ApiError as exc:
+        fail(str(exc), USAGE)
+
+
+User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", callback=_check_user)]
 
 
 def load(file: Path | None, data_dir: Path | None, **flags: Mapping[str, Any]) -> Settings:
@@ -70,3 +84,22 @@ def reported() -> Iterator[None]:
         fail(str(exc), USAGE)
     except MemoryProxyError as exc:
         fail(str(exc))
+
+
+def confirm(question: str, *, refused: str, unasked: str | None) -> None:
+    """Returns if a person says yes; else ends the process, with *refused* on standard error.
+
+    Only a person can have meant otherwise. Where there is no terminal to ask on, *unasked* is bad usage, and without it
+    nobody has to be asked.
+    """
+    if sys.stdin.isatty():
+        if not typer.confirm(question, err=True):
+            fail(refused)
+    elif unasked is not None:
+        fail(unasked, USAGE)
+
+
+def tell_of_more(more: bool, message: str) -> None:
+    """Says on standard error that a listing is cut, if it is."""
+    if more:
+        print(message, file=sys.stderr)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,6 +19,7 @@ from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyEr
 # For one answer. The configured read timeout is made for answers that take a model minutes.
 PATIENCE_S: Final = 10.0
 HIDDEN: Final = "**********"
+ADVICE_FOR_FAILED: Final = "memory-proxy journal shows why, and journal retry tries again"
 
 State = Literal["ok", "note", "failed"]
 
@@ -31,10 +33,16 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     advice: str = ""
 
 
+class _Waiting(msgspec.Struct):
+    failed: int
+    reason: str = "no reason given"
+
+
 class _Readiness(msgspec.Struct):
-    """The body of ``GET /readyz``."""
+    """The body of ``GET /readyz``. Without a journal where nobody can look into it."""
 
     checks: dict[str, str]
+    journal: _Waiting | None = None
 
 
 async def examine(settings: Settings, server: str | None) -> list[Finding]:
@@ -131,14 +139,14 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
 
 def check_store(settings: Settings) -> Finding:
     """Opens the store and reads from it."""
+    from proxy.ledger import Ledger
     from proxy.stores.base import open_store
 
     try:
-        store = open_store(settings.store.mode, settings.data_dir)
-        try:
-            users = len(store.users())
-        finally:
-            store.close()
+        with closing(Ledger(settings.data_dir)) as ledger:
+            store = open_store(settings.store.mode, settings.data_dir, ledger)
+            with closing(store):
+                users = len(store.users())
     except StoreError as exc:
         return Finding("store", "failed", str(exc), f"see that {settings.data_dir} is whole, writable and not full")
     return Finding("store", "ok", f"{settings.store.mode}, {output.count(users, 'user')}")
@@ -156,9 +164,9 @@ def check_journal(data_dir: Path) -> Finding:
         return Finding("journal", "failed", str(exc), f"see that {data_dir} is writable and not full")
     finally:
         journal.close()
-    found = f"writable, {counts.pending:,} waiting, {counts.failed:,} failed"
+    found = f"writable, {counts.pending + counts.extracting:,} waiting, {counts.failed:,} failed"
     if counts.failed:
-        return Finding("journal", "note", found, "what failed is kept there")
+        return Finding("journal", "note", found, ADVICE_FOR_FAILED)
     return Finding("journal", "ok", found)
 
 
@@ -167,11 +175,14 @@ async def check_server(settings: Settings, url: str) -> list[Finding]:
     try:
         async with httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False) as client:
             answer = await client.get(f"{url}/readyz")
-        checks = msgspec.json.decode(answer.content, type=_Readiness).checks
+        readiness = msgspec.json.decode(answer.content, type=_Readiness)
     except (httpx2.HTTPError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         why = f"{url}/readyz: {str(exc) or type(exc).__name__}"
         return [Finding("server", "failed", why, "is memory-proxy running there, and well? see its log")]
-    found = [_repeat(what, state, url) for what, state in checks.items()]
+    found = [_repeat(what, state, url) for what, state in readiness.checks.items()]
+    if readiness.journal is not None and readiness.journal.failed:
+        told = f"{readiness.journal.failed:,} failed; the oldest: {readiness.journal.reason}"
+        found.append(Finding("journal", "note", told, f"{ADVICE_FOR_FAILED} with --server {url}"))
     return [*found, await _check_admin_api(settings, url)]
 
 

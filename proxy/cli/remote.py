@@ -1,7 +1,7 @@
 """A running proxy, through its admin API."""
 
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Users
 from proxy.errors import MemoryProxyError
-from proxy.keeper.wire import Imported, Receipt, UserRow
+from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
 # What the admin API gives at once, at most.
@@ -52,6 +52,14 @@ class _Imported(msgspec.Struct):
     errors: list[_BadLine]
 
 
+class _Retried(msgspec.Struct):
+    retried: int
+
+
+class _Dropped(msgspec.Struct):
+    dropped: int
+
+
 class _Error(msgspec.Struct):
     message: str
     code: str | None = None
@@ -81,12 +89,20 @@ class Remote:
     async def users(self, limit: int | None) -> Users:
         return Users(*await self._list("/memory/users", _UserPage, limit))
 
-    async def memories(self, scope: Scope, limit: int | None) -> Memories:
-        return Memories(*await self._list(f"{_path(scope)}/memories", _MemoryPage, limit))
+    async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
+        included = {"include": "superseded"} if superseded else {}
+        return Memories(*await self._list(f"{_path(scope)}/memories", _MemoryPage, limit, included))
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
         body = {"query": query, "budget_tokens": budget_tokens}
         return await self._call("POST", f"{_path(scope)}/recall", Found, json=body)
+
+    async def add(self, scope: Scope, text: str) -> Memory:
+        return await self._call("POST", f"{_path(scope)}/memories", Memory, json={"text": text})
+
+    async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool) -> Memory:
+        body = ({} if text is None else {"text": text}) | ({"superseded_by": None} if restore else {})
+        return await self._call("PATCH", f"{_path(scope)}/memories/{_quote(memory_id)}", Memory, json=body)
 
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
         path = _path(scope) if memory_id is None else f"{_path(scope)}/memories/{_quote(memory_id)}"
@@ -99,13 +115,24 @@ class Remote:
         errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
         return Imported(done.stored, done.known, errors)
 
-    async def _list(self, path: str, kind: type[_Page[Item]], limit: int | None) -> tuple[list[Item], bool]:
+    async def journal(self, limit: int) -> JournalPage:
+        return await self._call("GET", "/memory/journal", JournalPage, params={"limit": str(min(limit, PAGE))})
+
+    async def retry_failed(self) -> int:
+        return (await self._call("POST", "/memory/journal/retry", _Retried)).retried
+
+    async def drop_failed(self) -> int:
+        return (await self._call("DELETE", "/memory/journal", _Dropped)).dropped
+
+    async def _list(
+        self, path: str, kind: type[_Page[Item]], limit: int | None, included: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[list[Item], bool]:
         """Up to *limit* items of a listing, page by page, and whether there are more."""
         items: list[Item] = []
         cursor: str | None = ""
         while cursor is not None and (limit is None or len(items) < limit):
             size = PAGE if limit is None else min(PAGE, limit - len(items))
-            page = await self._call("GET", path, kind, params={"limit": str(size), "cursor": cursor})
+            page = await self._call("GET", path, kind, params={"limit": str(size), "cursor": cursor, **included})
             items += page.items
             cursor = page.cursor
         return items, cursor is not None

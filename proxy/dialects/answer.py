@@ -29,12 +29,14 @@ class Reply(msgspec.Struct, frozen=True):
     """A finished answer of the assistant.
 
     *truncated*: the text is not all of it: more than :data:`TEXT_LIMIT` characters, or too many bytes around them to be
-    read. *finish_reason* is empty where it was among what was not read.
+    read. *finish_reason* is empty where it was among what was not read. *is_step*: it calls tools, and the text, if any,
+    is none that a conversation counts.
     """
 
     text: str
     finish_reason: str
     truncated: bool
+    is_step: bool = False
 
 
 class _Said(msgspec.Struct, frozen=True, gc=False):
@@ -111,9 +113,11 @@ class Answer:
         self._is_partly_read = True
 
     def reply(self) -> Reply | None:
-        """None without text or a proper end, for a tool's step and for an error."""
-        if self._failed or self._is_step or not (self._finish_reason or self._is_partly_read):
+        """None without a proper end, for an error, and without text unless tools are called."""
+        if self._failed or not (self._finish_reason or self._is_partly_read):
             return None
+        if self._is_step:
+            return Reply("", self._finish_reason, truncated=False, is_step=True)
         text = _mend(self._text.getvalue())
         return Reply(text, self._finish_reason, self._is_cut or self._is_partly_read) if has_words(text) else None
 

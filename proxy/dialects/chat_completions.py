@@ -7,6 +7,7 @@ bytes, so that numbers, key order, white space and unknown fields reach upstream
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
 from typing import Final, Self
 
 import msgspec
@@ -80,10 +81,21 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
     messages: Raw
 
 
+class _Options(msgspec.Struct, frozen=True, gc=False):
+    """What few requests are asked about, and therefore read for themselves."""
+
+    max_tokens: Raw = _ABSENT
+    max_completion_tokens: Raw = _ABSENT
+    tools: Raw = _ABSENT
+    functions: Raw = _ABSENT
+
+
 _BODY: Final = msgspec.json.Decoder(_Body)
 _SPANS: Final = msgspec.json.Decoder(_BodySpans)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_OPTIONS: Final = msgspec.json.Decoder(_Options)
 _CONTENT: Final = msgspec.json.Decoder(Content)
+_INTEGER: Final = msgspec.json.Decoder(int)
 _STRING: Final = msgspec.json.Decoder(str)
 
 
@@ -136,6 +148,37 @@ class ChatRequest:
     def is_tool_step(self) -> bool:
         """Whether the request only hands a tool's result back: nobody said anything since the last request."""
         return bool(self._turns) and self._turns[-1].role in _RESULT_ROLES
+
+    @property
+    def answered_in_steps(self) -> bool:
+        """Whether the last finished answer came out of a tool loop: of what tools gave back since its question."""
+        answers = (index for index, message in reversed(self._said) if message.role == "assistant")
+        before = reversed(self._turns[: next(answers, 0)])
+        return any(turn.role in _RESULT_ROLES for turn in takewhile(lambda turn: turn.role != "user", before))
+
+    @cached_property
+    def instructions(self) -> list[str]:
+        """The texts of system and developer messages, in order, without those that have none."""
+        texts = [text_of(turn.content) for turn in self._turns if turn.role in _INSTRUCTION_ROLES]
+        return [text for text in texts if has_words(text)]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How long an answer may be, by the newer of the two names for it. None where nothing or no integer says so."""
+        newer = _read_integer(self._options.max_completion_tokens)
+        return _read_integer(self._options.max_tokens) if newer is None else newer
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model is offered any."""
+        return _is_used(self._options.tools) or _is_used(self._options.functions)
+
+    @cached_property
+    def _options(self) -> _Options:
+        try:
+            return _OPTIONS.decode(self._scanned)
+        except RecursionError:  # the stack has grown since the first scan, which went just as deep
+            return _Options()
 
     def inject(self, block: str) -> bytes:
         """The client's body with *block* at the end of its instructions, or as the first message if it has none.
@@ -273,8 +316,11 @@ def _find_said(turns: Sequence[_Turn]) -> list[tuple[int, Message]]:
 
 
 def _calls_tools(turn: _Turn) -> bool:
-    calls = (turn.tool_calls, turn.function_call)
-    return not all(call is _ABSENT or _UNUSED.fullmatch(memoryview(call)) for call in calls)
+    return _is_used(turn.tool_calls) or _is_used(turn.function_call)
+
+
+def _is_used(raw: Raw) -> bool:
+    return raw is not _ABSENT and not _UNUSED.fullmatch(memoryview(raw))
 
 
 def _read_content(raw: Raw) -> Content:
@@ -289,6 +335,13 @@ def _read_content(raw: Raw) -> Content:
 def _read_string(raw: Raw) -> str | None:
     """None for an empty string, for what is no string and for a missing field."""
     return (_STRING.decode(raw) or None) if _first_byte(raw) == b'"' else None
+
+
+def _read_integer(raw: Raw) -> int | None:
+    try:
+        return None if raw is _ABSENT else _INTEGER.decode(raw)
+    except msgspec.DecodeError:
+        return None
 
 
 def _first_byte(raw: Raw) -> bytes:

@@ -53,7 +53,7 @@ class Fold:
         return self._feed_coded(self._reader, self._decoder, chunk)
 
     def finish(self) -> Reply | None:
-        """The reply, or None if there is none worth keeping: no text, a tool call, an error, or no proper end.
+        """The reply, or None if there is none: no text and no call of a tool, an error, or no proper end.
 
         To be called when the body has ended cleanly or :meth:`feed` has said True; more than once is fine. A stream
         whose body ended cleanly after a finish reason has a proper end: some servers send no terminating event.

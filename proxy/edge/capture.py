@@ -5,14 +5,75 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
+from proxy.dialects.answer import Reply
 from proxy.dialects.folding import Fold
 from proxy.edge.conversation import Conversation
 from proxy.journal import JournalWriter
+from proxy.models import Exchange
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
+from proxy.redaction import Redactor
 
 # How long the last byte of an answer may wait for a disk that hangs.
 PATIENCE_S: Final = 2.0
+# Characters from which on masking is a thread's work: it takes up to 20 ns each.
+_LONG: Final = 50_000
+
+
+class Recorder:
+    """Makes exchanges durable, without the secrets in them. One serves all requests of an edge.
+
+    *keep_blocks*: an exchange takes along what of memory its request was given.
+    """
+
+    def __init__(
+        self, journal: JournalWriter, redactor: Redactor, fail_open: FailOpen, metrics: Metrics, *, keep_blocks: bool
+    ) -> None:
+        self.fail_open = fail_open
+        self._journal = journal
+        self._redactor = redactor
+        self._metrics = metrics
+        self._keep_blocks = keep_blocks
+
+    def discard(self) -> None:
+        """Counts an answer that did not come to a proper end."""
+        self._metrics.count("exchanges_total", "discarded")
+
+    async def record(self, conversation: Conversation, reply: Reply, block: str) -> None:
+        """Returns when the exchange is durable, or after a while in which it was not. Never raises for that."""
+        if reply.is_step and conversation.step:
+            return  # nobody has said anything
+        with self.fail_open("redact") as step:
+            exchange = await self._redact(conversation.exchange(reply, block=block, keep_block=self._keep_blocks))
+        if step.failed:
+            return
+        with self.fail_open("journal"):
+            began = time.perf_counter()
+            # Cancelling the wait takes nothing back: it is written as soon as the disk answers.
+            async with asyncio.timeout(PATIENCE_S):
+                await self._journal.append(exchange)
+            self._metrics.observe("journal_append_seconds", time.perf_counter() - began)
+            self._metrics.count("exchanges_total", "journaled")
+
+    async def _redact(self, exchange: Exchange) -> Exchange:
+        if sum(len(message.text) for message in exchange.messages) > _LONG:
+            return await asyncio.to_thread(self._mask, exchange)
+        return self._mask(exchange)
+
+    def _mask(self, exchange: Exchange) -> Exchange:
+        redacted = [self._redactor.redact(message.text) for message in exchange.messages]
+        kinds = [kind for result in redacted for kind in result.found]
+        if not kinds:
+            return exchange
+        for kind in kinds:
+            self._metrics.count("redactions_total", kind)
+        messages = [
+            msgspec.structs.replace(message, text=result.text)
+            for message, result in zip(exchange.messages, redacted, strict=True)
+        ]
+        return msgspec.structs.replace(exchange, messages=messages)
 
 
 class Capture:
@@ -23,13 +84,10 @@ class Capture:
     Never raises and never changes a byte. Most pieces are only put aside, and read when the answer is complete.
     """
 
-    def __init__(
-        self, conversation: Conversation, journal: JournalWriter, fail_open: FailOpen, metrics: Metrics
-    ) -> None:
+    def __init__(self, conversation: Conversation, recorder: Recorder, block: str = "") -> None:
         self._conversation = conversation
-        self._journal = journal
-        self._fail_open = fail_open
-        self._metrics = metrics
+        self._recorder = recorder
+        self._block = block
         self._fold: Fold | None = None
         self._hold: Callable[[bytes], bool] = _ignore
 
@@ -48,7 +106,7 @@ class Capture:
         if self._hold(piece) or self._fold is None:
             return False
         complete = False
-        with self._fail_open("fold") as step:
+        with self._recorder.fail_open("fold") as step:
             complete = self._fold.feed(piece)
         if step.failed:
             self._forget()
@@ -60,18 +118,12 @@ class Capture:
         if fold is None:
             return
         reply = None
-        with self._fail_open("fold"):
+        with self._recorder.fail_open("fold"):
             reply = fold.finish()
         if reply is None:
-            self._metrics.count("exchanges_total", "discarded")
-            return
-        with self._fail_open("journal"):
-            began = time.perf_counter()
-            # Cancelling the wait takes nothing back: it is written as soon as the disk answers.
-            async with asyncio.timeout(PATIENCE_S):
-                await self._journal.append(self._conversation.exchange(reply))
-            self._metrics.observe("journal_append_seconds", time.perf_counter() - began)
-            self._metrics.count("exchanges_total", "journaled")
+            self._recorder.discard()
+        else:
+            await self._recorder.record(self._conversation, reply, self._block)
 
     def _forget(self) -> Fold | None:
         fold, self._fold, self._hold = self._fold, None, _ignore

@@ -1,46 +1,31 @@
 """The control plane: ``/memory/*``, for operators and the command line."""
 
-import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.config import Settings
 from proxy.dialects.chat_completions import ChatRequest
+from proxy.edge import parameters
 from proxy.edge.admin import Gatekeeper
 from proxy.errors import ApiError, KeeperError
-from proxy.identity import bad_user_id, check_user_id
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.models import Message, Scope
+from proxy.models import Memory, Message
 from proxy.recall.service import RecallService, Recollection
 
-DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 1000
 MAX_BUDGET: Final = 100_000  # as of memory.budget_tokens
 # Who looks into memory would rather wait than miss something: chats have memory.deadline_ms instead.
 INSPECTION_DEADLINE_S: Final = 10.0
-# What is sent to the keeper in one frame of an import.
-IMPORT_BYTES: Final = 1 << 20
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class RecallRequest(msgspec.Struct):
-    """The body of ``POST /memory/users/{user}/recall``."""
-
-    query: str | None = None
-    messages: msgspec.Raw = msgspec.Raw()  # no "| None": msgspec then takes nothing but null
-    budget_tokens: int | None = None
-    asked_at: datetime | None = None
 
 
 class ControlPlane:
@@ -56,14 +41,24 @@ class ControlPlane:
     def routes(self) -> list[Route]:
         """Paths are matched as they were sent, percent-encoded, so that a slash within a user id separates nothing."""
         return [
-            Route("/memory/users", self.guard(self.list_users), methods=["GET"]),
-            Route("/memory/users/{user}", self.guard(self.erase_user), methods=["DELETE"]),
-            Route("/memory/users/{user}/memories", self.guard(self.list_memories), methods=["GET"]),
-            Route("/memory/users/{user}/memories/{memory}", self.guard(self.erase_memory), methods=["DELETE"]),
-            Route("/memory/users/{user}/recall", self.guard(self.try_recall), methods=["POST"]),
-            Route("/memory/flush", self.guard(self.flush), methods=["POST"]),
-            Route("/memory/import", self.guard(self.take_in), methods=["POST"]),
+            self._route("/memory/users", GET=self.list_users),
+            self._route("/memory/users/{user}", DELETE=self.erase_user),
+            self._route("/memory/users/{user}/memories", GET=self.list_memories, POST=self.add_memory),
+            self._route("/memory/users/{user}/memories/{memory}", PATCH=self.edit_memory, DELETE=self.erase_memory),
+            self._route("/memory/users/{user}/recall", POST=self.try_recall),
+            self._route("/memory/flush", POST=self.flush),
+            self._route("/memory/import", POST=self.take_in),
+            self._route("/memory/journal", GET=self.list_journal, DELETE=self.drop_failed),
+            self._route("/memory/journal/retry", POST=self.retry_failed),
         ]
+
+    def _route(self, path: str, **handlers: Handler) -> Route:
+        """One for all methods of *path*: of several, a client with another one would be told the first one's only."""
+
+        async def dispatch(request: Request) -> Response:
+            return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+        return Route(path, self.guard(dispatch), methods=list(handlers))
 
     def guard(self, handler: Handler) -> Handler:
         """*handler* for those who may pass; its errors in the shape of the API."""
@@ -81,35 +76,59 @@ class ControlPlane:
 
     async def list_users(self, request: Request) -> Response:
         """``GET /memory/users``."""
-        page: wire.UserPage = await self._keeper.call(wire.ListUsers(_limit(request), _cursor(request)))
-        return _json({"users": page.users, "cursor": _write_cursor(page.cursor)})
+        page: wire.UserPage = await self._keeper.call(
+            wire.ListUsers(parameters.read_limit(request), parameters.read_cursor(request))
+        )
+        return _json({"users": page.users, "cursor": parameters.write_cursor(page.cursor)})
 
     async def list_memories(self, request: Request) -> Response:
         """``GET /memory/users/{user}/memories``."""
         superseded = request.query_params.get("include") == "superseded"
-        call = wire.ListMemories(_user(request), _limit(request), _cursor(request), superseded)
+        call = wire.ListMemories(
+            parameters.read_user(request), parameters.read_limit(request), parameters.read_cursor(request), superseded
+        )
         page: wire.MemoryPage = await self._keeper.call(call)
-        return _json({"memories": page.memories, "cursor": _write_cursor(page.cursor)})
+        return _json({"memories": page.memories, "cursor": parameters.write_cursor(page.cursor)})
+
+    async def add_memory(self, request: Request) -> Response:
+        """``POST /memory/users/{user}/memories``: one written by hand."""
+        scope = parameters.read_user(request)
+        text = parameters.check_text(parameters.read_body(await request.body(), parameters.NewMemory).text)
+        memory: Memory = await self._keeper.call(wire.Add(scope, text))
+        return _json(memory, 201)
+
+    async def edit_memory(self, request: Request) -> Response:
+        """``PATCH /memory/users/{user}/memories/{id}``: another text, or one that was superseded holds again."""
+        scope, memory_id = parameters.read_user(request), parameters.read_memory_id(request)
+        change = parameters.read_body(await request.body(), parameters.MemoryChange)
+        text = None if change.text is UNSET else parameters.check_text(change.text)
+        restore = change.superseded_by is None
+        if text is None and not restore:
+            raise ApiError(400, "bad_request", 'Send {"text": "…"} or {"superseded_by": null}.')
+        memory: Memory | None = await self._keeper.call(wire.Edit(scope, memory_id, text, restore))
+        if memory is None:
+            raise _no_such_memory()
+        return _json(memory)
 
     async def erase_memory(self, request: Request) -> Response:
         """``DELETE /memory/users/{user}/memories/{id}``."""
-        memory_id = unquote(request.path_params["memory"])
-        receipt: wire.Receipt = await self._keeper.call(wire.Erase(_user(request), memory_id))
+        call = wire.Erase(parameters.read_user(request), [parameters.read_memory_id(request)])
+        receipt: wire.Receipt = await self._keeper.call(call)
         if receipt.memories == 0:
-            raise ApiError(404, "no_such_memory", "This user has no memory of this id.", param="id")
+            raise _no_such_memory()
         return _json(receipt)
 
     async def erase_user(self, request: Request) -> Response:
         """``DELETE /memory/users/{user}``."""
-        scope = _user(request)
+        scope = parameters.read_user(request)
         held = await self._journal.discard(scope)
         receipt: wire.Receipt = await self._keeper.call(wire.Erase(scope, None))
         return _json(msgspec.structs.replace(receipt, journal_entries=receipt.journal_entries + held))
 
     async def try_recall(self, request: Request) -> Response:
         """``POST /memory/users/{user}/recall``: what would be injected."""
-        scope = _user(request)
-        asked = _decode(await request.body(), RecallRequest)
+        scope = parameters.read_user(request)
+        asked = parameters.read_body(await request.body(), parameters.RecallRequest)
         budget = self._settings.memory.budget_tokens if asked.budget_tokens is None else asked.budget_tokens
         if not 1 <= budget <= MAX_BUDGET:
             reason = f"budget_tokens should be a number from 1 to {MAX_BUDGET}."
@@ -136,7 +155,7 @@ class ControlPlane:
         stored = known = 0
         errors: list[tuple[int, str]] = []
         first_line = 1
-        async for lines in _whole_lines(request):
+        async for lines in parameters.read_whole_lines(request):
             done: wire.Imported = await self._keeper.call(wire.Import(lines, first_line))
             stored, known = stored + done.stored, known + done.known
             errors += done.errors
@@ -145,6 +164,21 @@ class ControlPlane:
             {"stored": stored, "known": known, "errors": [{"line": line, "reason": why} for line, why in errors]}
         )
 
+    async def list_journal(self, request: Request) -> Response:
+        """``GET /memory/journal``: what waits, and what was set aside and why."""
+        page: wire.JournalPage = await self._keeper.call(wire.ListJournal(parameters.read_limit(request)))
+        return _json(page)
+
+    async def retry_failed(self, _: Request) -> Response:
+        """``POST /memory/journal/retry``: everything that was set aside is tried again."""
+        done: wire.Settled = await self._keeper.call(wire.RetryFailed())
+        return _json({"retried": done.count})
+
+    async def drop_failed(self, _: Request) -> Response:
+        """``DELETE /memory/journal``: everything that was set aside is given up."""
+        done: wire.Settled = await self._keeper.call(wire.DropFailed())
+        return _json({"dropped": done.count})
+
 
 def render_error(error: ApiError) -> Response:
     """An error of the proxy's own as a Starlette response."""
@@ -152,18 +186,15 @@ def render_error(error: ApiError) -> Response:
     return Response(error.body(), error.status, headers=extra, media_type="application/json")
 
 
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _decode(body: bytes, kind: type[RecallRequest]) -> RecallRequest:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise ApiError(400, "bad_request", f"The body is not what this route reads: {exc}") from None
+def _no_such_memory() -> ApiError:
+    return ApiError(404, "no_such_memory", "This user has no memory of this id.", param="id")
 
 
-def _dialogue(asked: RecallRequest) -> list[Message]:
+def _dialogue(asked: parameters.RecallRequest) -> list[Message]:
     if asked.query is not None:
         return [Message("user", asked.query)]
     parsed = ChatRequest.parse(b'{"messages":' + bytes(asked.messages) + b"}")
@@ -185,46 +216,3 @@ def _describe(recollection: Recollection, elapsed_ms: float) -> dict[str, Any]:
         "block": block.text if block is not None else None,
         "memories": memories,
     }
-
-
-def _user(request: Request) -> Scope:
-    try:
-        return Scope(check_user_id(unquote(request.path_params["user"], errors="strict")))
-    except UnicodeDecodeError:
-        raise bad_user_id("is not valid UTF-8") from None
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
-        raise ApiError(400, "bad_limit", f"limit should be a number from 1 to {MAX_LIMIT}.", param="limit")
-    return int(text)
-
-
-def _write_cursor(cursor: wire.Cursor | None) -> str | None:
-    return None if cursor is None else base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def _cursor(request: Request) -> wire.Cursor | None:
-    text = request.query_params.get("cursor")
-    if not text:
-        return None
-    try:
-        cursor: wire.Cursor = msgspec.json.decode(base64.urlsafe_b64decode(text), type=wire.Cursor)
-    except (ValueError, msgspec.MsgspecError):
-        raise ApiError(400, "bad_cursor", "cursor should be one that a listing gave.", param="cursor") from None
-    return cursor
-
-
-async def _whole_lines(request: Request) -> AsyncIterator[bytes]:
-    """The body in pieces of about a megabyte, each ending where a line ends."""
-    kept = bytearray()
-    async for piece in request.stream():
-        kept += piece
-        # Only the new piece is searched: a line without an end would be searched from its start every time.
-        if b"\n" in piece and len(kept) >= IMPORT_BYTES:
-            end = kept.rfind(b"\n") + 1
-            yield bytes(kept[:end])
-            del kept[:end]
-    if kept:
-        yield bytes(kept)

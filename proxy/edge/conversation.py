@@ -1,14 +1,25 @@
 """Which conversation a request belongs to, and what it adds to it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 
+from proxy import chain
 from proxy.dialects.answer import TEXT_LIMIT, Reply
 from proxy.errors import ApiError
 from proxy.models import Exchange, Message, Scope, now
 
-MAX_ID_CHARACTERS = 256
+MAX_ID_CHARACTERS: Final = 256
+# Of what precedes the new messages: enough to find the place of a window that slides over a long conversation.
+PRIOR: Final = 16
+# A reply of which so much stood in the block already tells nothing that memory does not know.
+_ECHO: Final = 0.6
+_SENTENCES: Final = re.compile(r"[^.!?。！？\n]+")
+# Shorter sentences say nothing by themselves, and stand in any block.
+_SHORTEST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,39 +27,63 @@ class Conversation:
     """One request's place in its conversation. *dialogue*: every text of user and assistant that the client sent.
 
     *first_new*: where in it the messages begin that no earlier request has brought to its end. *sent_id*: what the
-    client calls the conversation, where it says so.
+    client calls the conversation, where it says so. *step*: it hands a tool's result back. *came*: when it did.
     """
 
     scope: Scope
     dialogue: Sequence[Message]
     first_new: int
     sent_id: str | None = None
+    step: bool = False
+    came: datetime = field(default_factory=now)
 
-    def exchange(self, reply: Reply) -> Exchange:
-        """What the request adds to the conversation, now that it is answered."""
-        answer = Message("assistant", reply.text)
+    def exchange(self, reply: Reply, *, block: str = "", keep_block: bool = False) -> Exchange:
+        """What the request adds to the conversation, now that it is answered. *block*: what it was given of memory,
+        which the exchange takes along with *keep_block*.
+        """
+        answers = [] if reply.is_step else [Message("assistant", reply.text)]
+        messages = [*self.dialogue[self.first_new :], *answers]
+        digests = [chain.digest(self.scope, message) for message in self.dialogue[: self.first_new]]
         return Exchange(
             user_id=self.scope.user_id,
             tenant=self.scope.tenant,
-            conversation_id=self.sent_id or self._recognise(answer),
+            conversation_id=self.sent_id or self._recognise(answers),
             first_index=self.first_new,
-            messages=[*self.dialogue[self.first_new :], answer],
-            at=now(),
+            messages=messages,
+            at=self.came,
             truncated=reply.truncated,
+            chain=chain.extend(chain.start(self.scope, self.sent_id), digests),
+            prior=b"".join(digests[-PRIOR:]),
+            links=b"".join(chain.digest(self.scope, message) for message in messages),
+            named=self.sent_id is not None,
+            step=self.step,
+            echo=bool(block) and _echoes(reply.text, block),
+            block=block if keep_block else "",
         )
 
-    def _recognise(self, answer: Message) -> str:
+    def _recognise(self, answers: Sequence[Message]) -> str:
         """The same id for every request of a conversation, without keeping anything: its first question and answer.
 
         The first request has the question and now gets the answer; every later one brings both along. A greeting of
         the assistant's before the first question answers nothing. Clients trim what they resend, so white space at
         the ends does not count, nor does what a reply is cut to.
         """
-        texts = [*self.dialogue, answer]
+        texts = [*self.dialogue, *answers]
         roles = [message.role for message in texts]
-        opening = texts[: roles.index("assistant", roles.index("user")) + 1]
+        first = roles.index("user")
+        # Where a tool is called first, the question is all that there is yet.
+        opening = texts[: roles.index("assistant", first) + 1] if "assistant" in roles[first:] else texts
         raw = "\x00".join([self.scope.key, *(message.text[:TEXT_LIMIT].strip() for message in opening)])
         return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mp-talk").hexdigest()
+
+
+def _echoes(reply: str, block: str) -> bool:
+    """Whether most of *reply* stands in *block*: stored, it would bring itself up again and again."""
+    said = [part.strip() for part in _SENTENCES.findall(reply.casefold())]
+    said = [part for part in said if len(part) >= _SHORTEST]
+    known = " ".join(block.casefold().split())
+    repeated = sum(len(part) for part in said if " ".join(part.split()) in known)
+    return bool(said) and repeated >= _ECHO * sum(len(part) for part in said)
 
 
 def check_conversation_id(sent: bytes | None) -> str | None:

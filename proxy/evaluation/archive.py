@@ -1,6 +1,6 @@
 """Where the memories of an evaluation lie: in a real store that all users share, or nowhere."""
 
-import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 
 from proxy.embedders.base import Embedder
-from proxy.journal import JournalReader
-from proxy.keeper.vault import Vault
+from proxy.evaluation.conditions import make_settings
+from proxy.keeper.lock import Holder
+from proxy.keeper.vault import Vault, open_vault
 from proxy.models import Memory, Pack, Scope
 from proxy.packing import make_pack
-from proxy.remember.records import make_records
-from proxy.stores.base import open_store
+from proxy.remember.plan import Draft
+from proxy.remember.records import find_stated, make_records
 
 MemoriesOf = Mapping[str, Sequence[Memory]]
 
@@ -37,7 +38,7 @@ class UnstoredArchive:
         self._embedder = embedder
 
     async def load(self, user_id: str) -> Pack:
-        return make_pack(await make_records(self._memories[user_id], self._embedder))
+        return await make_findable(self._memories[user_id], self._embedder)
 
 
 class StoredArchive:
@@ -51,26 +52,29 @@ class StoredArchive:
 
 
 @asynccontextmanager
-async def open_store_archive(
-    memories: MemoriesOf, embedder: Embedder, progress: Callable[[int], None]
-) -> AsyncIterator[StoredArchive]:
+async def open_store_archive(memories: MemoriesOf, progress: Callable[[int], None]) -> AsyncIterator[StoredArchive]:
     """A temporary store with all of *memories* in it; *progress* hears how many users' are.
 
     Raises:
         StoreError, EmbedderError: it could not be filled.
     """
     with tempfile.TemporaryDirectory(prefix="memory-proxy-eval-") as name:
-        folder = Path(name)
-        store = await asyncio.to_thread(open_store, "embedded", folder)
-        vault = Vault(store, embedder, JournalReader(folder))
-        try:
+        async with open_vault(make_settings(Path(name)), Holder(os.getpid(), "memory-proxy eval")) as vault:
             for done, (user_id, said) in enumerate(memories.items(), start=1):
                 async with vault.writing:
                     await vault.remember({Scope(user_id): said})
                 progress(done)
             yield StoredArchive(vault)
-        finally:
-            await vault.aclose()
+
+
+async def make_findable(memories: Sequence[Memory], embedder: Embedder) -> Pack:
+    """A pack of *memories*, which need not be stored for it.
+
+    Raises:
+        EmbedderError: there are no vectors.
+    """
+    drafts = [Draft(memory, statements=find_stated(memory)) for memory in memories]
+    return make_pack(await make_records(drafts, embedder))
 
 
 def pick(pack: Pack, rows: Sequence[int]) -> Pack:

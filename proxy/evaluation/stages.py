@@ -92,7 +92,7 @@ class Evaluation:
             yield UnstoredArchive(memories, self._embedder)
             return
         filled = partial(self._tell, "stored", len(memories))
-        async with open_store_archive(memories, self._embedder, filled) as archive:
+        async with open_store_archive(memories, filled) as archive:
             yield archive
 
     def _tell(self, stage: str, total: int, done: int) -> None:

@@ -10,11 +10,9 @@ import msgspec
 import numpy as np
 
 from proxy.embedders.base import Embedder
-from proxy.evaluation.archive import MemoriesOf, pick
+from proxy.evaluation.archive import MemoriesOf, make_findable, pick
 from proxy.evaluation.chat import PackKeeper, make_service, recall
 from proxy.models import Memory, Message, Pack, Scope
-from proxy.packing import make_pack
-from proxy.remember.records import make_records
 from proxy.tasks import Tasks
 
 SIZES: Final = (100, 1_000, 10_000)
@@ -126,7 +124,7 @@ class _User:
 
 async def _make_pack(memories: MemoriesOf, size: int, embedder: Embedder) -> Pack:
     pooled = [memory for said in memories.values() for memory in said]
-    return make_pack(await make_records([_repeat(pooled, number) for number in range(size)], embedder))
+    return await make_findable([_repeat(pooled, number) for number in range(size)], embedder)
 
 
 def _repeat(pooled: Sequence[Memory], number: int) -> Memory:

@@ -1,7 +1,7 @@
 """The durable queue between the two processes: the edge appends what was said, the keeper takes it and makes memories.
 
-One SQLite file in WAL mode in the data directory. What ``append`` returned for is on disk; what it raised for is kept
-in memory and written as soon as that is possible. Nothing is dropped silently.
+One SQLite file in WAL mode in the data directory. What ``append`` returned for is on disk and survives a power cut;
+what it raised for is kept in memory and written as soon as that is possible. Nothing is dropped silently.
 """
 
 from proxy.journal.entries import Entry, FailedEntry, JournalCounts, JournalState

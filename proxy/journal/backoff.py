@@ -3,8 +3,17 @@
 import random
 
 
+def delay(attempts: int, *, first_s: float, most_s: float) -> float:
+    """Seconds to wait after another failure, where *attempts* failed before it.
+
+    Doubles from *first_s* up to *most_s*. Half of each delay is random: what failed together does not return in step.
+    """
+    longest = min(most_s, first_s * 2.0 ** min(attempts, 32))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
+
+
 class Backoff:
-    """Doubles from *first_s* up to *most_s*. Half of each delay is random: several processes do not return in step."""
+    """Counts the failures in a row for :func:`delay`."""
 
     def __init__(self, first_s: float = 0.1, most_s: float = 30.0) -> None:
         self._first_s = first_s
@@ -13,9 +22,9 @@ class Backoff:
 
     def next_delay(self) -> float:
         """Seconds to wait after one more failure."""
-        delay = min(self._most_s, self._first_s * 2.0 ** min(self._failures, 32))
+        seconds = delay(self._failures, first_s=self._first_s, most_s=self._most_s)
         self._failures += 1
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, hides nothing)
+        return seconds
 
     def reset(self) -> None:
         """After a success."""

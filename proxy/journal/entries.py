@@ -3,64 +3,56 @@
 import time
 import zlib
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from proxy.errors import JournalError
 from proxy.models import Exchange, Scope
 
-VERSION = 1
-PAGE_SIZE = 4096
-PENDING, FAILED = 0, 1
-
-# One statement each, in this order. AUTOINCREMENT: a sequence number is never used twice, so "everything before this
-# one" keeps its meaning when the table is empty. The index holds only what is backing off: a fresh row costs nothing.
-SCHEMA = (
-    """CREATE TABLE entries (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        user_key TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        tenant TEXT NOT NULL,
-        state INTEGER NOT NULL DEFAULT 0,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        not_before REAL NOT NULL DEFAULT 0,
-        created_at REAL NOT NULL,
-        reason TEXT NOT NULL DEFAULT '',
-        crc INTEGER NOT NULL,
-        payload BLOB NOT NULL
-    )""",
-    "CREATE INDEX waiting ON entries (user_key, seq) WHERE state = 0 AND not_before > 0",
-)
-COLUMNS = "seq, user_key, user_id, tenant, state, attempts, not_before, created_at, reason, crc, payload"
-
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Exchange).decode
 
 
+Stage = Literal["store", "extract"]
+STAGES: Final[tuple[Stage, ...]] = ("store", "extract")
+
+
 class Entry(msgspec.Struct, frozen=True):
-    """One journaled exchange. *attempts*: how often it was postponed before."""
+    """One journaled exchange. *attempts*: how many have failed.
+
+    *stage*: 0 to be stored, 1 stored and to be extracted from. *taken*: how often it was handed out before, since it
+    was settled last: if ever, whoever had it ended meanwhile. *user_key*: :attr:`proxy.models.Scope.key`.
+    """
 
     seq: int
     exchange: Exchange
     attempts: int
+    stage: int
+    taken: int
+    user_key: str
 
 
 class FailedEntry(msgspec.Struct, frozen=True):
-    """An entry that nobody tries any more, and why. It stays until it is retried, dropped or its user erased."""
+    """An entry that nobody tries any more, at what, and why. It stays until it is retried, dropped or erased."""
 
     seq: int
     user_id: str
     tenant: str
+    stage: Stage
     attempts: int
     reason: str
+    kind: str
     created_at: datetime
 
 
 class JournalCounts(msgspec.Struct, frozen=True):
-    """*oldest_age_s* is the age of the oldest pending entry; None when nothing is pending."""
+    """How many entries are to be stored, to be extracted from, and parked. *oldest_age_s* is the age of the oldest of
+    the first; None when there is none.
+    """
 
     pending: int
+    extracting: int
     failed: int
     oldest_age_s: float | None
 
@@ -88,7 +80,7 @@ def draft(exchange: Exchange) -> Draft:
     """Raises JournalError for text that has no UTF-8 form (lone surrogates)."""
     try:
         scope = Scope(exchange.user_id, exchange.tenant)
-        return Draft(scope.key, scope.user_id, scope.tenant, time.time(), _encode(exchange))
+        return Draft(scope.key, scope.user_id, scope.tenant, time.time(), encode(exchange))
     except UnicodeEncodeError as exc:
         raise JournalError(f"not Unicode: {exc.reason}") from exc
 

@@ -58,7 +58,7 @@ class JournalFiles:
     def finish_building(self) -> None:
         """Marks the built database complete. It counts once there is no current one: see :meth:`swap`."""
         self.building.rename(self.ready)
-        self._sync()
+        sync_directory(self.directory)
 
     def swap(self) -> Path | None:
         """Puts the ready database in place of the current one; answers where the old one went, if there was one.
@@ -76,7 +76,7 @@ class JournalFiles:
         with suppress(FileNotFoundError):
             Path(f"{self.database}-shm").unlink()
         self.ready.rename(self.database)
-        self._sync()
+        sync_directory(self.directory)
         self._prune(_ASIDE_KEPT)
         return aside if moved else None
 
@@ -95,14 +95,6 @@ class JournalFiles:
             if path.name.partition(".sqlite")[0] + ".sqlite" not in kept:
                 path.unlink(missing_ok=True)
 
-    def _sync(self) -> None:
-        """Makes renames survive a power cut."""
-        fd = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
 
 class FileLock:
     """Shared for transactions, exclusive for replacing the database. One thread at a time; freed when the process dies.
@@ -112,16 +104,13 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._name = str(path)
         self._fd: int | None = None
 
     @contextmanager
     def hold(self, *, exclusive: bool = False, wait_s: float) -> Iterator[None]:
         """Raises JournalError when another process has it for longer than *wait_s*; OSError when the disk is broken."""
-        if self._fd is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fd = self._fd
-        self._acquire(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)
+        fd = self._acquire(fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)
         try:
             yield
         finally:
@@ -132,10 +121,10 @@ class FileLock:
             os.close(self._fd)
             self._fd = None
 
-    @staticmethod
-    def _acquire(fd: int, kind: int, wait_s: float) -> None:
+    def _acquire(self, kind: int, wait_s: float) -> int:
         deadline = time.monotonic() + wait_s
         while True:
+            fd = self._fd if self._fd is not None else self._open()
             try:
                 fcntl.flock(fd, kind | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -143,4 +132,31 @@ class FileLock:
                     raise JournalError("another process keeps the journal locked") from None
                 time.sleep(_POLL_S)  # flock has no timeout, and nothing to wait on
             else:
-                return
+                if self._is_current(fd):
+                    return fd
+                self.close()  # with it goes the lock
+
+    def _open(self) -> int:
+        directory = self._path.parent
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(PermissionError):  # a folder that one may create in, but not read
+                sync_directory(directory.parent)
+        self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return self._fd
+
+    def _is_current(self, fd: int) -> bool:
+        """Whether others would lock the same file: who deletes everything in the directory deletes the lock, too."""
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self._name))  # noqa: PTH116 (half of pathlib's time)
+        except FileNotFoundError:
+            return False
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes what was created in it, and renames, survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 
-# Long enough that an undisturbed commit (0.1 ms) never needs it, short beside what a client notices.
+# Long enough that an undisturbed commit (0.3 ms) never needs it, short beside what a client notices.
 _AFTER_S = 0.005
-# Enough for a thread to wake on another core (0.05 to 0.15 ms), commit (0.1 ms) and wake the loop again.
-_AT_MOST_S = 0.0005
+# Enough for a thread to wake on another core (0.05 to 0.15 ms), commit and wait for the disk (0.3 ms, a few times that
+# when others use it), and wake the loop again.
+_AT_MOST_S = 0.002
 # Where waiting did not help, it is the disk that is slow: the loop then loses 2.5 % at most.
-_RARELY_S = 0.02
+_RARELY_S = 0.08
 
 
 class Handover:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 import structlog
 
 from proxy.errors import JournalError
-from proxy.journal.entries import COLUMNS, FAILED, PAGE_SIZE, PENDING, SCHEMA, VERSION, decode
+from proxy.journal.entries import decode
 from proxy.journal.files import JournalFiles
 from proxy.journal.salvage import Found, Value, scan
+from proxy.journal.schema import COLUMNS, FAILED, OLDEST_WIDTH, PAGE_SIZE, PENDING, TO_EXTRACT, TO_STORE, WIDTH, create
 
-_WIDTH = len(COLUMNS.split(", "))
-# OR IGNORE: a page that was written twice is no second entry.
-_INSERT = f"INSERT OR IGNORE INTO entries ({COLUMNS}) VALUES ({', '.join('?' * _WIDTH)})"  # noqa: S608 (constants)
+_INSERT = f"INSERT INTO entries ({COLUMNS}) VALUES ({', '.join('?' * WIDTH)})"  # noqa: S608 (constants)
+# The rows of ``sqlite_sequence`` and of ``taken``.
+_PAIR = 2
 _MOST_SEQ = 2**53  # a larger number in a damaged page is noise
 _MOST_ATTEMPTS = 10**6
 
@@ -20,28 +21,42 @@ _log = structlog.get_logger()
 
 
 class Salvage:
-    """Sorts what a scan finds, while it is iterated, into entries, the counter of sequence numbers, and rubbish."""
+    """Sorts what a scan finds, while it is iterated, into entries, the counter of sequence numbers, and rubbish.
+
+    An entry that is found several times counts in the form that is found first.
+    """
 
     def __init__(self, found: Iterable[Found | None]) -> None:
         self._found = found
-        self.last_seq = 0
+        self._known: set[int] = set()
+        self._highest = 0
         self.unreadable = 0
+
+    @property
+    def last_seq(self) -> int:
+        """The highest number ever given to an entry, as far as that can be told."""
+        return max(self._highest, *self._known, 0)
 
     def entries(self) -> Iterator[tuple[Value, ...]]:
         """Rows for ``_INSERT``."""
         for row in self._found:
-            if row is not None and len(row.values) == 2:
+            if row is not None and len(row.values) == _PAIR:
                 self._count(*row.values)
+            elif row is not None and row.rowid in self._known:
+                continue  # an older form of it
             elif row is not None and (entry := _entry(row)) is not None:
-                self.last_seq = max(self.last_seq, row.rowid)
+                self._known.add(row.rowid)
                 yield entry
             else:
                 self.unreadable += 1
 
     def _count(self, table: Value, seq: Value) -> None:
-        """A row of ``sqlite_sequence``: the highest number ever given out, also to entries that are gone."""
-        if table == "entries" and isinstance(seq, int) and self.last_seq < seq <= _MOST_SEQ:
-            self.last_seq = seq
+        """A row of ``sqlite_sequence``: the highest number ever given out, also to entries that are gone.
+
+        Or one of ``taken``, which is left: how often something was handed out is counted anew.
+        """
+        if table == "entries" and isinstance(seq, int) and self._highest < seq <= _MOST_SEQ:
+            self._highest = seq
 
 
 def rebuild(files: JournalFiles, reason: str) -> None:
@@ -66,8 +81,7 @@ def _build(files: JournalFiles, salvage: Salvage) -> int:
         connection.execute("PRAGMA synchronous = FULL")
         with connection:
             connection.execute("BEGIN")
-            for statement in (*SCHEMA, f"PRAGMA user_version = {VERSION}"):
-                connection.execute(statement)
+            create(connection)
             connection.executemany(_INSERT, salvage.entries())
             connection.execute("DELETE FROM sqlite_sequence")
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('entries', ?)", (salvage.last_seq,))
@@ -84,16 +98,22 @@ def _entry(found: Found) -> tuple[Value, ...] | None:
 
     Owner and time come from the checked payload, since the checksum covers nothing else; back-off starts again.
     """
-    if len(found.values) != _WIDTH or not 0 < found.rowid <= _MOST_SEQ:
+    if not OLDEST_WIDTH <= len(found.values) <= WIDTH or not 0 < found.rowid <= _MOST_SEQ:
         return None
-    _, _, _, _, state, attempts, _, _, reason, crc, payload = found.values
+    padded = [*found.values, TO_STORE, ""][:WIDTH]
+    _, _, _, _, state, attempts, _, _, reason, crc, payload, stage, kind = padded
     try:
         exchange = decode(payload, crc)
     except JournalError:
         return None
     scope = exchange.scope
-    kept_attempts = attempts if isinstance(attempts, int) and 0 <= attempts <= _MOST_ATTEMPTS else 0
     kept_state = FAILED if state == FAILED else PENDING
-    kept_reason = reason if isinstance(reason, str) else ""
+    kept_attempts = attempts if isinstance(attempts, int) and 0 <= attempts <= _MOST_ATTEMPTS else 0
     owner = (scope.key, scope.user_id, scope.tenant)
-    return (found.rowid, *owner, kept_state, kept_attempts, 0.0, exchange.at.timestamp(), kept_reason, crc, payload)
+    timing = (kept_state, kept_attempts, 0.0, exchange.at.timestamp())
+    kept_stage = TO_EXTRACT if stage == TO_EXTRACT else TO_STORE
+    return (found.rowid, *owner, *timing, _text(reason), crc, payload, kept_stage, _text(kind))
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else ""

@@ -6,18 +6,16 @@ of tables, overflow chains, and the write-ahead log's committed pages, which tak
 garbage until the caller's checksum says otherwise; here only bounds matter.
 """
 
-import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.journal.entries import PAGE_SIZE
+from proxy.journal.frames import Frame, Mapped, committed, count_sound, map_file
+from proxy.journal.schema import PAGE_SIZE
 
 _LEAF = 0x0D
-_WAL_MAGIC = (0x377F0682, 0x377F0683)
-_WAL_HEADER, _FRAME_HEADER = 32, 24
 _INTEGER_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 Value = int | float | str | bytes | None
@@ -31,73 +29,40 @@ class Found(NamedTuple):
 
 
 class Pages:
-    """The pages of a database as its last committed transaction left them."""
+    """The pages of a database with those of *frames* in place of older ones."""
 
-    def __init__(self, database: bytes | mmap.mmap, wal: bytes | mmap.mmap) -> None:
+    def __init__(self, database: Mapped, log: Mapped, frames: Iterable[Frame]) -> None:
         self._database = database
-        self._wal = wal
-        self._newer = dict(_committed(wal))
+        self._log = log
+        self._newer = {frame.page: frame.start for frame in frames}
         self.count = max(len(database) // PAGE_SIZE, *self._newer, 0)
 
     def read(self, number: int) -> bytes:
         """Page *number*, counted from 1; empty when there is none."""
         if number in self._newer:
             start = self._newer[number]
-            return self._wal[start : start + PAGE_SIZE]
+            return self._log[start : start + PAGE_SIZE]
         start = (number - 1) * PAGE_SIZE
         return self._database[start : start + PAGE_SIZE] if number >= 1 else b""
 
 
 def scan(database: Path, wal: Path) -> Iterator[Found | None]:
-    """Every row on every leaf page, None for each that is announced but out of bounds.
+    """Every row on every leaf page, None for each that is announced but out of bounds; a row's newest form first.
 
-    The files may be missing, empty, cut short or complete garbage.
+    The files may be missing, empty, cut short or complete garbage. What lies in the log behind a damaged frame only
+    adds to the rows before it: after a power cut it may be any part of what was written last, and a page of it that
+    is torn, or that belongs to others which are, must not hide a row that was safe.
     """
     with ExitStack() as stack:
-        pages = Pages(_map(stack, database), _map(stack, wal))
+        data, log = map_file(stack, database), map_file(stack, wal)
+        found, sound = committed(log), count_sound(log)
+        newest = Pages(data, log, found)
+        for frame in reversed(found):
+            if frame.number > sound:
+                yield from _rows_of(newest, log[frame.start : frame.start + PAGE_SIZE])
+        pages = Pages(data, log, (frame for frame in found if frame.number <= sound))
         for number in range(2, pages.count + 1):  # page 1 holds the schema, which is known
             yield from _rows_of(pages, pages.read(number))
-
-
-def _map(stack: ExitStack, path: Path) -> bytes | mmap.mmap:
-    if not path.exists() or not path.stat().st_size:
-        return b""
-    file = stack.enter_context(path.open("rb"))
-    return stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def commits(wal: Path) -> tuple[bytes, list[int]]:
-    """What tells this round of the log from the next, and the numbers, from 1, of the frames that end a transaction."""
-    with ExitStack() as stack:
-        data = _map(stack, wal)
-        ends = [number for number, _, _, size_after in _frames(data) if size_after]
-        return data[:_WAL_HEADER], ends
-
-
-def _committed(wal: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
-    """(page number, offset) of each frame up to the last commit, later ones last."""
-    transaction: list[tuple[int, int]] = []
-    for _, start, page, size_after in _frames(wal):
-        transaction.append((page, start))
-        if size_after:
-            yield from transaction
-            transaction.clear()
-
-
-def _frames(wal: bytes | mmap.mmap) -> Iterator[tuple[int, int, int, int]]:
-    """(number, offset, page number, size of the database after the commit it ends or 0) of this round's frames.
-
-    Frames of earlier rounds have other salts. A damaged frame is passed over, where SQLite would stop at it.
-    """
-    if len(wal) < _WAL_HEADER + _FRAME_HEADER:
-        return
-    sound = struct.unpack_from(">I", wal)[0] in _WAL_MAGIC
-    salts = wal[16:24] if sound else wal[_WAL_HEADER + 8 : _WAL_HEADER + 16]
-    whole = range(_WAL_HEADER, len(wal) - _FRAME_HEADER - PAGE_SIZE + 1, _FRAME_HEADER + PAGE_SIZE)
-    for number, start in enumerate(whole, 1):
-        page, size_after = struct.unpack_from(">II", wal, start)
-        if wal[start + 8 : start + 16] == salts:
-            yield number, start + _FRAME_HEADER, page, size_after
 
 
 def _rows_of(pages: Pages, page: bytes) -> Iterator[Found | None]:

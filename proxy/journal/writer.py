@@ -16,7 +16,7 @@ import structlog
 from proxy.errors import JournalError
 from proxy.journal.backoff import Backoff
 from proxy.journal.checkpoints import Checkpoints
-from proxy.journal.database import BUSY_S, Database
+from proxy.journal.database import BUSY_S, Database, FullError
 from proxy.journal.entries import Draft, JournalState, checksum, draft
 from proxy.journal.handover import Handover
 from proxy.models import Exchange, Scope
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 _INSERT = "INSERT INTO entries (user_key, user_id, tenant, created_at, payload, crc) VALUES "
 _HOLD_BYTES = 64 << 20
+_MAX_BYTES = 1 << 30
+# Held exchanges are safe from nothing: a disk that works again is found soon. An attempt costs a few milliseconds.
+_LONGEST_RETRY_S = 2.0
 # One group is one statement. More would delay those who wait for it by more than a second one costs.
 _GROUP_ROWS = 128
 _GROUP_BYTES = 4 << 20
@@ -50,8 +53,9 @@ class JournalWriter:
     """Appends exchanges. All methods belong to the event loop that called :meth:`start`.
 
     While writing fails, what was appended is held in memory, up to *hold_bytes*, and written in order as soon as that
-    works again. *on_written* is called on the loop after every commit, *on_cost* for every exchange with the CPU
-    seconds that taking it has cost the loop.
+    works again. So it is while the journal has *max_bytes*; emptying it makes room for more, the file stays as large.
+    *on_written* is called on the loop after every commit, *on_cost* for every exchange with the CPU seconds that taking
+    it has cost the loop.
     """
 
     def __init__(
@@ -61,16 +65,19 @@ class JournalWriter:
         on_written: Callable[[], None] | None = None,
         on_cost: Callable[[float], None] | None = None,
         hold_bytes: int = _HOLD_BYTES,
+        max_bytes: int = _MAX_BYTES,
         busy_s: float = BUSY_S,
         backoff: Backoff | None = None,
     ) -> None:
-        self._database = Database(directory, busy_s=busy_s)
+        self._database = Database(directory, busy_s=busy_s, durable=True, max_bytes=max_bytes)
         self._checkpoints = Checkpoints(directory)
         self._handover = Handover()
         self._on_written = on_written
         self._on_cost = on_cost
         self._hold_bytes = hold_bytes
-        self._backoff = backoff or Backoff()
+        # One that would not even fit into an empty journal would hold up all that come after it.
+        self._largest = max_bytes // 2
+        self._backoff = backoff or Backoff(most_s=_LONGEST_RETRY_S)
         self._queue: queue.SimpleQueue[_Waiting | _Discard | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop  # from start() on; before it nothing gets past _open
         self._open = False
@@ -83,6 +90,7 @@ class JournalWriter:
         # The thread's own; the loop only looks at them.
         self._pending: deque[_Waiting] = deque()
         self._awaited: list[asyncio.Future[None]] = []
+        self._group_rows = _GROUP_ROWS
         self._failing: str | None = None
         self._retry_at = 0.0
         self._closing = False
@@ -100,15 +108,14 @@ class JournalWriter:
         self._thread.start()
 
     async def append(self, exchange: Exchange) -> None:
-        """Returns when *exchange* is committed and survives this process.
+        """Returns when *exchange* is committed and survives this process, and a power cut.
 
         Raises JournalError when it could not be written now, after at most a few seconds. It is then held in memory
         and tried again, unless the error says that it is lost. Cancelling the wait does not take it back.
         """
         began = time.thread_time()
         if not self._open:
-            self._lost += 1
-            raise JournalError("the journal is closed: the exchange is lost")
+            raise self._lose("the journal is closed")
         item = _Waiting(self._admit(exchange), self._loop.create_future())
         self._handover.begin(self._loop)
         self._queue.put(item)
@@ -139,15 +146,22 @@ class JournalWriter:
     def _admit(self, exchange: Exchange) -> Draft:
         try:
             admitted = draft(exchange)
-        except JournalError:
-            self._lost += 1
-            raise
+        except JournalError as exc:
+            raise self._lose(str(exc)) from exc
         size = len(admitted.payload)
+        if size > self._largest:
+            raise self._lose("larger than half of the journal may be")
         if self._bytes_in - self._bytes_out + size > self._hold_bytes:
-            self._lost += 1
-            raise JournalError(f"too much waits to be written: the exchange is lost ({self._failing or 'slow disk'})")
+            raise self._lose(f"too much waits to be written, {self._failing or 'slow disk'}")
         self._bytes_in += size
         return admitted
+
+    def _lose(self, reason: str) -> JournalError:
+        """Counts what cannot be kept. Told of at 1, 2, 4, 8 …: a disk may be full for many exchanges."""
+        self._lost += 1
+        if self._lost.bit_count() == 1:
+            _log.error("journal.lost", count=self._lost, reason=reason)
+        return JournalError(f"the exchange is lost: {reason}")
 
     # The writer thread.
 
@@ -195,16 +209,26 @@ class JournalWriter:
     def _write(self) -> None:
         """Writes all that waits, oldest first. On failure the rest stays, and whoever waits is told."""
         try:
-            while True:
-                group = self._group()
-                # Even nothing at all takes the write lock, which a read-only disk refuses.
-                self._database.run(partial(_insert, group), begin=None if group else "BEGIN IMMEDIATE")
-                self._written(group)
-                if not self._pending:
-                    self._awaited = []
-                    return
+            while self._write_group():
+                pass
         except JournalError as exc:
             self._fail(str(exc))
+            return
+        self._awaited = []
+
+    def _write_group(self) -> bool:
+        """Writes the next ones; answers whether there are more."""
+        group = self._group()
+        try:
+            # Even nothing at all takes the write lock, which a read-only disk refuses.
+            self._database.run(partial(_insert, group), begin=None if group else "BEGIN IMMEDIATE")
+        except FullError:
+            if len(group) < 2:
+                raise
+            self._group_rows = len(group) // 2  # for some of them there may be room
+            return True
+        self._written(group)
+        return bool(self._pending)
 
     def _group(self) -> list[_Waiting]:
         """The next ones to write, as many as one transaction should hold."""
@@ -213,17 +237,18 @@ class JournalWriter:
         for item in self._pending:
             group.append(item)
             size += len(item.draft.payload)
-            if len(group) == _GROUP_ROWS or size >= _GROUP_BYTES:
+            if len(group) == self._group_rows or size >= _GROUP_BYTES:
                 break
         return group
 
     def _written(self, group: list[_Waiting]) -> None:
-        if self._failing:
-            _log.info("journal.recovered", held=len(self._pending))
-            self._failing = None
-            self._backoff.reset()
+        self._backoff.reset()
+        self._group_rows = min(_GROUP_ROWS, self._group_rows * 2)
         for _ in group:
             self._pending.popleft()
+        if self._failing and not self._pending:
+            _log.info("journal.recovered")
+            self._failing = None
         if group:
             size = sum(len(item.draft.payload) for item in group)
             self._bytes_out += size

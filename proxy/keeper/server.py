@@ -1,4 +1,4 @@
-"""The keeper's process: the vault on a Unix socket, and the worker that empties the journal."""
+"""The keeper's process: the vault on a Unix socket, and what empties the journal."""
 
 import asyncio
 import os
@@ -12,10 +12,11 @@ import structlog
 from proxy.config import Settings
 from proxy.errors import ApiError, KeeperError, MemoryProxyError
 from proxy.keeper import wire
+from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
+from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
-from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -35,9 +36,9 @@ class KeeperServer:
     what it has not loaded it need not follow.
     """
 
-    def __init__(self, vault: Vault, worker: Worker, tasks: Tasks) -> None:
+    def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
-        self._worker = worker
+        self._workshop = workshop
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         vault.on_change = self._announce
@@ -46,7 +47,13 @@ class KeeperServer:
             wire.ListMemories: lambda call: vault.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
             ),
-            wire.Erase: lambda call: vault.erase(call.scope, call.memory_id),
+            wire.Erase: lambda call: vault.erase(call.scope, call.memory_ids),
+            wire.Add: lambda call: vault.add(call.scope, call.text),
+            wire.Edit: lambda call: vault.edit(call.scope, call.memory_id, call.text, restore=call.restore),
+            wire.Switch: self._switch,
+            wire.ListJournal: self._list_journal,
+            wire.RetryFailed: self._retry_failed,
+            wire.DropFailed: self._drop_failed,
             wire.Import: lambda call: vault.take_in(call.lines.split(b"\n"), first_line=call.first_line),
             wire.Flush: self._flush,
             wire.Status: self._status,
@@ -71,7 +78,7 @@ class KeeperServer:
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         if isinstance(request, wire.Journaled):
-            self._worker.notice()
+            self._workshop.worker.notice()
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -114,12 +121,42 @@ class KeeperServer:
             else:
                 writer.write(data)
 
-    async def _flush(self, _: wire.Flush) -> wire.Flushed:
-        return wire.Flushed(*await self._worker.flush())
+    async def _flush(self, call: wire.Flush) -> wire.Flushed:
+        return await self._workshop.flush(extract=call.extract)
+
+    async def _switch(self, call: wire.Switch) -> wire.Settled:
+        await self._vault.switch(call.scope, off=call.off)
+        return wire.Settled(0)
+
+    async def _list_journal(self, call: wire.ListJournal) -> wire.JournalPage:
+        counts = await asyncio.to_thread(self._vault.journal.counts)
+        failed = await asyncio.to_thread(self._vault.journal.failed, call.limit)
+        rows = [
+            wire.FailedRow(row.seq, row.user_id, row.stage, row.attempts, row.reason, isoformat(row.created_at))
+            for row in failed
+        ]
+        trouble = self._workshop.worker.trouble
+        return wire.JournalPage(counts.pending, counts.extracting, counts.failed, counts.oldest_age_s, trouble, rows)
+
+    async def _retry_failed(self, _: wire.RetryFailed) -> wire.Settled:
+        count = await asyncio.to_thread(self._vault.journal.retry_failed)
+        self._workshop.notice()
+        return wire.Settled(count)
+
+    async def _drop_failed(self, _: wire.DropFailed) -> wire.Settled:
+        return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         counts = await asyncio.to_thread(self._vault.journal.counts)
-        return wire.KeeperStatus(os.getpid(), counts.pending, counts.failed, counts.oldest_age_s, self._worker.trouble)
+        return wire.KeeperStatus(
+            os.getpid(),
+            counts.pending,
+            counts.failed,
+            counts.oldest_age_s,
+            self._workshop.worker.trouble,
+            counts.extracting,
+            dict(self._vault.scribe.tally),
+        )
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -139,18 +176,20 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
     holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
     async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
         tasks = Tasks()
-        worker = Worker(vault.journal, vault.remember, vault.writing)
-        keeper = KeeperServer(vault, worker, tasks)
+        workshop = Workshop(vault, settings, tasks)
+        keeper = KeeperServer(vault, workshop, tasks)
         path = wire.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
         tasks.spawn(vault.prepare(), name="prepare")
-        tasks.spawn(worker.run(), name="worker").add_done_callback(end_without_worker)
+        for task in workshop.start():
+            task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()
         async with vault.writing:  # a batch under way is brought to its end
             await tasks.cancel()
+        await workshop.aclose()
         path.unlink(missing_ok=True)
 
 

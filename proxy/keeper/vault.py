@@ -4,25 +4,35 @@ The keeper's server puts it on a socket; the command line uses it directly when 
 """
 
 import asyncio
-import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
+from proxy import chain
 from proxy.config import Settings
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder
+from proxy.extraction import Extraction
 from proxy.journal import JournalReader
 from proxy.keeper import wire
+from proxy.keeper.catalogue import Catalogue, isoformat
+from proxy.keeper.erasure import find_related, sign, strike_out
 from proxy.keeper.lock import DataDirLock, Holder
-from proxy.models import Memory, Pack, Scope, now
+from proxy.ledger import Ledger
+from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
 from proxy.packing import make_pack
+from proxy.redaction import Redactor
+from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
 from proxy.remember.lines import parse
-from proxy.remember.records import make_records, refresh
-from proxy.stores.base import KnownUser, Store, open_store
+from proxy.remember.plan import Draft, Plan
+from proxy.remember.reconcile import Reconciler
+from proxy.remember.records import find_stated, refresh
+from proxy.remember.retention import evict
+from proxy.remember.scribe import Scribe
+from proxy.remember.shelf import Shelf
+from proxy.stores.base import Store, open_store
 
 # Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
 # batch holds Chroma's lock for less than 50 ms.
@@ -30,25 +40,39 @@ BATCH: Final = 64
 # Memories sent at once: read and packed in 25 ms, decoded and indexed by the edge in 4, which holds up its streams.
 PART: Final = 1000
 
-Item = TypeVar("Item")
 OnChange = Callable[[wire.Changed], None]
 
 
 class Vault:
     """The memories of a data directory. All methods are for one event loop; the store works in threads.
 
-    *on_change* hears of every change after it is durable. Writing and erasing exclude each other, so that nothing
-    erased comes back through a write that was already under way.
+    *on_change* hears of every change after it is durable, *on_erase* of every erasure before it begins. Writing and
+    erasing exclude each other, so that nothing erased comes back through a write that was already under way: whoever
+    calls a method that says so holds :attr:`writing`.
     """
 
-    def __init__(self, store: Store, embedder: Embedder, journal: JournalReader) -> None:
+    def __init__(
+        self, store: Store, embedder: Embedder, journal: JournalReader, ledger: Ledger, settings: Settings
+    ) -> None:
         self.embedder = embedder
         self.journal = journal
+        self.ledger = ledger
+        self.scribe = Scribe(store, embedder)
         self.writing = asyncio.Lock()
-        self.on_change: OnChange = lambda _: None
-        self._reading = asyncio.Lock()
+        self.on_erase: Callable[[Scope], None] = lambda _: None
+        self.catalogue = Catalogue(store)
         self._store = store
-        self._active: dict[str, datetime] | None = None  # by the user's key
+        self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
+        self._redactor = Redactor(settings.redaction)
+        self._retention = settings.retention
+
+    @property
+    def on_change(self) -> OnChange:
+        return self.scribe.on_change
+
+    @on_change.setter
+    def on_change(self, heard: OnChange) -> None:
+        self.scribe.on_change = heard
 
     async def prepare(self) -> None:
         """Reads ahead what the first calls would otherwise wait for: two seconds with 100,000 users.
@@ -57,15 +81,18 @@ class Vault:
             StoreError: it could not be read; the calls will try again.
         """
         await asyncio.to_thread(self._store.prepare)
-        await self._activity()
+        await self.catalogue.activity()
 
     async def load(self, scope: Scope) -> Pack:
-        """All memories of a user, packed."""
+        """All memories of a user that hold, packed."""
         rows = await asyncio.to_thread(self._store.list_rows, scope)
         return await asyncio.to_thread(self._pack, scope, rows)
 
     async def load_parts(self, scope: Scope) -> AsyncGenerator[wire.Part, None]:
         """The memories that a user has now, those stored last first; one empty part for somebody without any."""
+        if await asyncio.to_thread(self.ledger.is_off, scope.key):
+            yield wire.Part(make_pack([]), 0, off=True)
+            return
         rows = await asyncio.to_thread(self._store.list_rows, scope)
         left = len(rows)
         while True:
@@ -76,83 +103,159 @@ class Vault:
             left = start
 
     def _pack(self, scope: Scope, rows: Sequence[str]) -> Pack:
-        return make_pack([refresh(record, self.embedder.name) for record in self._store.fetch(scope, rows)])
+        records = self._store.fetch(scope, rows)
+        holding = [record for record in records if record.memory.superseded_by is None]
+        return make_pack([refresh(record, self.embedder.name) for record in holding])
 
-    async def remember(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
-        """Stores memories and announces them. The caller holds :attr:`writing`.
+    async def fetch(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
+        """The user's records with these memory ids, in no order."""
+        return await asyncio.to_thread(self._store.fetch_ids, scope, ids)
 
-        Raises:
-            EmbedderError, StoreError: nothing was announced; some may be stored, and storing them again is harmless.
-        """
-        # Users first: whoever has a memory shows in the list of users, even if this process ends in between.
-        await self._note_activity(memories)
-        flat = [memory for some in memories.values() for memory in some]
-        records = iter(await make_records(flat, self.embedder))
-        owned = {scope: [next(records) for _ in some] for scope, some in memories.items() if some}
-        if owned:
-            await asyncio.to_thread(self._store.put, owned)
-        for scope, some in owned.items():
-            self.on_change(wire.Changed(scope, make_pack(some)))
-
-    async def _note_activity(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
-        active = await self._activity()
-        seen = {
-            scope.key: KnownUser(scope, _latest(some, active.get(scope.key)))
-            for scope, some in memories.items()
-            if some
-        }
-        news = [user for key, user in seen.items() if user.last_activity != active.get(key)]
-        if news:
-            await asyncio.to_thread(self._store.touch, news)
-            active.update((user.scope.key, user.last_activity) for user in news)
-
-    async def _activity(self) -> dict[str, datetime]:
-        # Read once, and by one caller: this process is the only writer, so that what it has read stays true, and a
-        # second reading that began before a write must not take the place of the first. Without the users' names, which
-        # would be three quarters of it.
-        async with self._reading:
-            if self._active is None:
-                self._active = await asyncio.to_thread(self._store.activity)
-            return self._active
+    async def shelf(self, scope: Scope) -> Shelf:
+        """What is known of a user's memories. The caller holds :attr:`writing`, and changes nothing."""
+        return (await self.scribe.plan(scope)).shelf
 
     async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
         """Users, latest activity first."""
-        active = await self._activity()
-        page, following = _cut(active.items(), limit, cursor, _activity_key)
-        rows = await asyncio.to_thread(self._describe, [key for key, _ in page])
-        return wire.UserPage(rows, following)
-
-    def _describe(self, keys: Sequence[str]) -> list[wire.UserRow]:
-        """Rows of the users with these *keys*, in their order; without those who are erased meanwhile."""
-        users = {user.scope.key: user for user in self._store.users(keys)}
-        return [
-            wire.UserRow(user.scope.user_id, len(self._store.list_rows(user.scope)), _isoformat(user.last_activity))
-            for user in (users[key] for key in keys if key in users)
-        ]
+        return await self.catalogue.users(limit, cursor)
 
     async def memories(
         self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
     ) -> wire.MemoryPage:
         """One user's memories, newest first."""
+        return await self.catalogue.memories(scope, limit, cursor, include_superseded=include_superseded)
+
+    # Writing.
+
+    async def learn(self, exchanges: Sequence[Exchange]) -> None:
+        """Keeps what is worth it of *exchanges*. The caller holds :attr:`writing`.
+
+        Raises:
+            EmbedderError, StoreError: nothing was announced; taking the same exchanges again is harmless.
+        """
+        plans: dict[Scope, Plan] = {}
+        for exchange in exchanges:
+            scope = exchange.scope
+            if self.ledger.is_off(scope.key):
+                self.scribe.tally["off"] += len(exchange.messages)
+                continue
+            if scope not in plans:
+                plans[scope] = await self.scribe.plan(scope)
+            self._reconciler.take(plans[scope], exchange, self.ledger.tombstone(scope.key))
+        await self._carry_out(plans)
+
+    async def learn_facts(self, scope: Scope, extraction: Extraction) -> None:
+        """Keeps the facts that a model has found. The caller holds :attr:`writing`. Raises as :meth:`learn`."""
+        plan = await self.scribe.plan(scope)
+        take_facts(plan, scope, extraction, self.ledger.tombstone(scope.key))
+        await self._carry_out({scope: plan})
+
+    async def remember(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
+        """Stores memories as they are. The caller holds :attr:`writing`. Raises as :meth:`learn`."""
+        plans = {scope: await self.scribe.plan(scope) for scope in memories}
+        for scope, some in memories.items():
+            for memory in some:
+                plans[scope].add(Draft(memory, statements=find_stated(memory)))
+                plans[scope].tally["stored"] += 1
+        await self._carry_out(plans)
+
+    async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
+        for plan in plans.values():
+            evict(plan, self._retention)
+        # Users first: whoever has a memory shows in the list of users, even if this process ends in between.
+        await self.catalogue.note_activity(
+            {scope: [draft.memory for draft in plan.added.values()] for scope, plan in plans.items()}
+        )
+        await self.scribe.carry_out(plans)
+
+    async def add(self, scope: Scope, text: str) -> Memory:
+        """A memory written by hand, which goes before what was said."""
+        async with self.writing:
+            plan = await self.scribe.plan(scope)
+            memory = add_by_hand(plan, scope, self._redactor.redact(text).text, now())
+            await self._carry_out({scope: plan})
+        return memory
+
+    async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool = False) -> Memory | None:
+        """The memory with another *text*, and with *restore* as one that holds; None where there is none."""
+        async with self.writing:
+            plan = await self.scribe.plan(scope)
+            item = plan.shelf.get(memory_id)
+            found = await self.fetch(scope, [memory_id]) if item is not None else []
+            if item is None or not found:
+                return None
+            memory = found[0].memory
+            if text is not None:
+                memory = edit_by_hand(plan, memory, self._redactor.redact(text).text, item, now())
+            elif restore:
+                plan.revive(item)
+                memory = msgspec.structs.replace(memory, superseded_by=None, valid_until=None)
+            await self._carry_out({scope: plan})
+        return memory
+
+    async def switch(self, scope: Scope, *, off: bool) -> None:
+        """Memory is off for a user, or on again. What is there stays."""
+        async with self.writing:
+            await asyncio.to_thread(self.ledger.switch, scope.key, off=off)
+            self.on_change(wire.Changed(scope, off=off))
+
+    async def apply_retention(self) -> None:
+        """Removes what has become too old, of every user. Raises StoreError."""
+        if self._retention.max_age_days is None:
+            return
+        for scope in await self.catalogue.scopes():
+            async with self.writing:
+                await self._carry_out({scope: await self.scribe.plan(scope)})
+
+    async def erase(self, scope: Scope, memory_ids: Sequence[str] | None) -> wire.Receipt:
+        """Erases memories, or with None a user: from the store and from what waits in the journal.
+
+        Before anything else it is noted for good that this was erased and when, so that neither work under way nor
+        history that a client sends again brings it back.
+        """
+        self.on_erase(scope)
+        async with self.writing:
+            at = now()
+            if memory_ids is None:
+                erased, entries = await self._erase_user(scope)
+            else:
+                erased, entries = await self._erase_some(scope, memory_ids)
+        return sign(wire.Receipt(scope.user_id, len(erased), entries, isoformat(at)), erased)
+
+    async def _erase_user(self, scope: Scope) -> tuple[list[str], int]:
         rows = await asyncio.to_thread(self._store.list_rows, scope)
         records = await asyncio.to_thread(self._store.fetch, scope, rows)
-        memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
-        return wire.MemoryPage(*_cut(memories, limit, cursor, _age_key))
+        await self._bury(scope, records, everything=True)
+        entries = await asyncio.to_thread(self.journal.erase, scope)
+        await self.catalogue.activity()  # first: its pages would shift if one were deleted meanwhile
+        await asyncio.to_thread(self._store.delete_user, scope)
+        await self.catalogue.forget(scope)
+        self.scribe.forget(scope)
+        self.on_change(wire.Changed(scope, everything=True))
+        return [record.memory.id for record in records], entries
 
-    async def erase(self, scope: Scope, memory_id: str | None) -> wire.Receipt:
-        """Erases one memory, or with None a user: from the store, and from what waits in the journal."""
-        async with self.writing:
-            entries = 0
-            if memory_id is None:
-                active = await self._activity()  # first: its pages would shift if one were deleted meanwhile
-                entries = await asyncio.to_thread(self.journal.erase, scope)
-                erased = await asyncio.to_thread(self._store.delete_user, scope)
-                active.pop(scope.key, None)
-                self.on_change(wire.Changed(scope, everything=True))
-            else:
-                erased = await asyncio.to_thread(self._store.delete, scope, [memory_id])
-                self.on_change(wire.Changed(scope, removed=[memory_id]))
-        return wire.Receipt(scope.user_id, erased, entries, _isoformat(now()))
+    async def _erase_some(self, scope: Scope, memory_ids: Sequence[str]) -> tuple[list[str], int]:
+        plan = await self.scribe.plan(scope)
+        ids = find_related(plan.shelf, memory_ids)
+        records = await self.fetch(scope, ids)
+        if not records:
+            return [], 0
+        digests = await self._bury(scope, records)
+        entries = await asyncio.to_thread(self.journal.forget, scope, lambda exchange: strike_out(exchange, digests))
+        for item in filter(None, map(plan.shelf.get, ids)):
+            plan.remove(item)
+        await self._carry_out({scope: plan})
+        return [record.memory.id for record in records], entries
+
+    async def _bury(self, scope: Scope, records: Sequence[Record], *, everything: bool = False) -> set[bytes]:
+        """Notes that these are erased; answers the digests by which they are known when they are sent again."""
+        said = [Message(record.memory.role, record.memory.text) for record in records if record.memory.kind == "turn"]
+        digests = {chain.digest(scope, message) for message in said}
+        # What was masked has another text than the client's, but the same place.
+        digests |= {record.chain for record in records if record.chain and record.memory.kind == "turn"}
+        ids = None if everything else [record.memory.id for record in records]
+        await asyncio.to_thread(self.ledger.bury, scope.key, at=now(), memory_ids=ids, digests=digests)
+        return digests
 
     async def take_in(
         self,
@@ -167,32 +270,36 @@ class Vault:
         What is known already is left alone, so that a second import of the same file changes nothing. A larger
         *batch_size* than the default is half again as fast, for a process in which nobody waits for the store.
         """
-        parsed = parse(lines, first_line=first_line)
+        parsed = parse(lines, self._redactor, first_line=first_line)
         stored = known = 0
-        for scope, memories in parsed.memories.items():
-            if memories:
+        for scope, drafts in parsed.drafts.items():
+            if drafts:
                 # Once with the latest date, instead of once a batch with ever later ones.
-                await self._note_activity({scope: memories})
-            for start in range(0, len(memories), batch_size):
-                batch = {memory.id: memory for memory in memories[start : start + batch_size]}
+                await self.catalogue.note_activity({scope: [draft.memory for draft in drafts]})
+            for start in range(0, len(drafts), batch_size):
+                batch = drafts[start : start + batch_size]
                 fresh = await self._store_unknown(scope, batch)
                 stored, known = stored + fresh, known + len(batch) - fresh
                 progress(len(batch))
         return wire.Imported(stored, known, parsed.errors)
 
-    async def _store_unknown(self, scope: Scope, batch: dict[str, Memory]) -> int:
+    async def _store_unknown(self, scope: Scope, batch: Sequence[Draft]) -> int:
         async with self.writing:
-            known = await asyncio.to_thread(self._store.known, scope, list(batch))
-            fresh = [memory for memory_id, memory in batch.items() if memory_id not in known]
-            if fresh:
-                await self.remember({scope: fresh})
-        return len(fresh)
+            plan = await self.scribe.plan(scope)
+            for draft in batch:
+                if draft.memory.id not in plan.shelf:
+                    plan.add(draft)
+            fresh = len(plan.added)
+            plan.tally["stored"] += fresh
+            await self._carry_out({scope: plan})
+        return fresh
 
     async def aclose(self) -> None:
         """Closes the store, the journal and the embedder."""
         await self.embedder.aclose()
         await asyncio.to_thread(self._store.close)
         await asyncio.to_thread(self.journal.close)
+        await asyncio.to_thread(self.ledger.close)
 
 
 @asynccontextmanager
@@ -205,39 +312,10 @@ async def open_vault(settings: Settings, holder: Holder, *, patience_s: float = 
     """
     with DataDirLock(settings.data_dir, holder, patience_s=patience_s):
         embedder = open_embedder(settings)
-        store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir)
-        vault = Vault(store, embedder, JournalReader(settings.data_dir))
+        ledger = await asyncio.to_thread(Ledger, settings.data_dir)
+        store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir, ledger)
+        vault = Vault(store, embedder, JournalReader(settings.data_dir), ledger, settings)
         try:
             yield vault
         finally:
             await vault.aclose()
-
-
-def _latest(memories: Sequence[Memory], known: datetime | None) -> datetime:
-    latest = max(memory.created_at for memory in memories)
-    return latest if known is None else max(latest, known)
-
-
-def _isoformat(when: datetime) -> str:
-    text: str = msgspec.to_builtins(when)  # as in JSON: RFC 3339, with Z for UTC
-    return text
-
-
-def _activity_key(user: tuple[str, datetime]) -> wire.Cursor:
-    key, last_activity = user
-    return last_activity.timestamp(), key
-
-
-def _age_key(memory: Memory) -> wire.Cursor:
-    # The position breaks ties within a conversation, whose turns often share one date.
-    return memory.created_at.timestamp(), f"{memory.conversation_id}/{memory.message_index:09d}/{memory.id}"
-
-
-def _cut(
-    items: Iterable[Item], limit: int, cursor: wire.Cursor | None, key: Callable[[Item], wire.Cursor]
-) -> tuple[list[Item], wire.Cursor | None]:
-    """One page of *items*, latest first, and the cursor of the next page."""
-    after = items if cursor is None else (item for item in items if key(item) < cursor)
-    ordered = heapq.nlargest(limit + 1, after, key=key)
-    page = ordered[:limit]
-    return page, key(page[-1]) if len(ordered) > limit else None

@@ -53,12 +53,43 @@ class MemoryPage(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What an erasure removed."""
+    """What an erasure removed. *digest*: SHA-256, in hexadecimal digits, of the other fields and of the ids of all that
+    was erased: two receipts with the same one tell of the same erasure.
+    """
 
     user_id: str
     memories: int
     journal_entries: int
     erased_at: str
+    digest: str = ""
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    """A journal entry that was set aside. *stage*: what failed, storing it or extracting facts from it."""
+
+    seq: int
+    user_id: str
+    stage: str
+    attempts: int
+    reason: str
+    created_at: str
+
+
+class JournalPage(msgspec.Struct, frozen=True):
+    """What waits, what was set aside (the oldest first), and why storing fails at present, if it does."""
+
+    pending: int
+    extracting: int
+    failed: int
+    oldest_age_s: float | None
+    trouble: str | None
+    entries: list[FailedRow]
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """How many journal entries it concerned."""
+
+    count: int
 
 
 class Flushed(msgspec.Struct, frozen=True):
@@ -77,20 +108,28 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
-    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works).
+
+    *tally*: what it has counted since it started, by metric and label: ``units_total.stored``.
+    """
 
     pid: int
     pending: int
     failed: int
     oldest_age_s: float | None
     trouble: str | None
+    extracting: int = 0
+    tally: dict[str, int] = {}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Some of a user's memories, and how many more there are to come: 0 with the last."""
+    """Some of a user's memories, and how many more there are to come: 0 with the last. *off*: the user has switched
+    memory off, and nothing is told of them.
+    """
 
     pack: Pack
     left: int
+    off: bool = False
 
 
 class Load(Request, frozen=True, tag=True):
@@ -125,11 +164,56 @@ class ListMemories(Request, frozen=True, tag=True):
 
 
 class Erase(Request, frozen=True, tag=True):
-    """One memory, or with *memory_id* None everything about a user."""
+    """Some memories, or with *memory_ids* None everything about a user."""
 
     scope: Scope
-    memory_id: str | None
+    memory_ids: list[str] | None
     reply: ClassVar[Any] = Receipt
+
+
+class Add(Request, frozen=True, tag=True):
+    """A memory written by hand."""
+
+    scope: Scope
+    text: str
+    reply: ClassVar[Any] = Memory
+
+
+class Edit(Request, frozen=True, tag=True):
+    """Another text for a memory, and with *restore* one that was superseded holds again; None where there is none."""
+
+    scope: Scope
+    memory_id: str
+    text: str | None
+    restore: bool = False
+    reply: ClassVar[Any] = Memory | None
+
+
+class Switch(Request, frozen=True, tag=True):
+    """Whether memory is off for a user: nothing is recalled and nothing is stored until it is on again."""
+
+    scope: Scope
+    off: bool
+    reply: ClassVar[Any] = Settled
+
+
+class ListJournal(Request, frozen=True, tag=True):
+    """What waits and what failed."""
+
+    limit: int
+    reply: ClassVar[Any] = JournalPage
+
+
+class RetryFailed(Request, frozen=True, tag=True):
+    """Everything that was set aside is tried again."""
+
+    reply: ClassVar[Any] = Settled
+
+
+class DropFailed(Request, frozen=True, tag=True):
+    """Everything that was set aside is deleted."""
+
+    reply: ClassVar[Any] = Settled
 
 
 class Import(Request, frozen=True, tag=True):
@@ -141,8 +225,11 @@ class Import(Request, frozen=True, tag=True):
 
 
 class Flush(Request, frozen=True, tag=True):
-    """Answered when everything journaled before it is stored or has failed."""
+    """Answered when everything journaled before it is stored or has failed, and with *extract* looked at by the model,
+    where there is one.
+    """
 
+    extract: bool = True
     reply: ClassVar[Any] = Flushed
 
 
@@ -152,16 +239,34 @@ class Status(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = Load | Journaled | ListUsers | ListMemories | Erase | Import | Flush | Status
+AnyRequest = (
+    Load
+    | Journaled
+    | ListUsers
+    | ListMemories
+    | Erase
+    | Add
+    | Edit
+    | Switch
+    | ListJournal
+    | RetryFailed
+    | DropFailed
+    | Import
+    | Flush
+    | Status
+)
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):
-    """Pushed by the keeper: a user's memories are different now. *everything*: forget what you have of the user."""
+    """Pushed by the keeper: a user's memories are different now. *everything*: forget what you have of the user; *off*:
+    whether the user has memory switched off, where that has changed.
+    """
 
     scope: Scope
     pack: Pack | None = None
     removed: list[str] = []
     everything: bool = False
+    off: bool | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):

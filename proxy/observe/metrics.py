@@ -38,16 +38,41 @@ TABLE: Final = (
     Row("upstream_connections", "gauge", "Connections to the upstream, open or being opened."),
     Row("client_gone_total", "counter", "Clients that left before their answer was complete."),
     Row("memory_total", "counter", "Chat requests by X-Memory-Status.", ("status",)),
+    Row(
+        "skipped_total",
+        "counter",
+        "Chat requests that were no user's turn, by rule; custom for the configured ones, command for commands to memory.",
+        ("rule",),
+    ),
     Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",)),
     Row("recall_seconds", "histogram", "Time spent before forwarding, for requests with recall."),
     Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS),
     Row("exchanges_total", "counter", "Finished chats by what became of them: journaled, discarded.", ("outcome",)),
+    Row("redactions_total", "counter", "Secrets masked before anything was stored, by kind.", ("kind",)),
+    Row(
+        "messages_total",
+        "counter",
+        "What became of journaled messages: stored, known (stored before), duplicate (of one that it took the place of), "
+        "superseded, retracted (an edited or regenerated branch), wordless (greetings, thanks), echo (of the memories), "
+        "empty, unasked (a tool's step without its question), erased, evicted, off, command.",
+        ("outcome",),
+    ),
+    Row(
+        "facts_total",
+        "counter",
+        "What became of facts that the extraction model found: stored, strengthened, known, corrected (by hand), gone, "
+        "erased, or why they were dropped.",
+        ("outcome",),
+    ),
+    Row("extraction_calls_total", "counter", "Answered calls of the extraction model."),
+    Row("extraction_tokens_total", "counter", "Tokens that they took."),
     Row("journal_append_seconds", "histogram", "Time until an exchange was durable."),
     Row(
         "journal_loop_seconds", "histogram", "CPU time that journaling one exchange cost the event loop.", buckets=COST
     ),
     Row("journal_pending", "gauge", "Journal entries that wait to be stored."),
-    Row("journal_failed", "gauge", "Journal entries that were set aside as unusable."),
+    Row("journal_extracting", "gauge", "Stored journal entries that wait for the extraction model."),
+    Row("journal_failed", "gauge", "Journal entries that were set aside after too many attempts, or as unreadable."),
     Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry."),
     Row("journal_held", "gauge", "Exchanges held in memory because the journal cannot be written."),
     Row("journal_lost_total", "gauge", "Exchanges refused because the journal was broken for too long."),

@@ -255,4 +255,6 @@ def _join_line(memory: Memory, mark: str, shown: str, frame: Frame) -> str:
 def _introduce(memory: Memory, frame: Frame) -> str:
     if memory.role == "assistant":
         return ", assistant"
+    if memory.kind == "fact":  # in no one's words
+        return ", noted"
     return f", {frame.escape_name(memory.name)}" if memory.name else ""

@@ -75,6 +75,7 @@ class Loader:
             async with aclosing(self._keeper.load(scope)) as parts:
                 async for part in parts:
                     arrival.take(part.pack, left=part.left)
+                    arrival.working_set.off = part.off
         finally:
             current = self._loading.get(scope.key)
             if wanted := current is not None and current.arrival is arrival:
@@ -85,6 +86,10 @@ class Loader:
 
     def follow(self, changed: wire.Changed) -> None:
         """Brings what is here of the user up to date."""
+        if changed.off is not None:  # to be loaded anew
+            self.sets.discard(changed.scope)
+            self._loading.pop(changed.scope.key, None)
+            return
         change = Change(added=changed.pack, removed=changed.removed, erased=changed.everything)
         loading = self._loading.get(changed.scope.key)
         with self._fail_open("follow") as step:

@@ -25,7 +25,7 @@ from proxy.workingset import WorkingSet
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What recall found: ``injected`` with a block, or ``empty``, ``timeout`` or ``error`` without one.
+    """What recall found: ``injected`` with a block, or ``empty``, ``timeout``, ``error`` or ``off`` without one.
 
     Where *tail* is None, the block's text belongs at the end of the instructions. Else each of its texts belongs at the
     end of the user's message that stands there in the dialogue, and the block tells of all of them together.
@@ -88,6 +88,8 @@ class RecallService:
         # A vector that takes a request of its own is asked for while the memories are on their way.
         question = None if self._vectors.immediate else self._ask(query, self.sets.get(scope))
         loaded = await self._loader.load_until(scope, deadline)
+        if loaded is not None and loaded.working_set.off:
+            return Recollection("off")
         if loaded is None:
             self._finish_later(point, query, question, sticky=sticky)
             return self._show(point, self._resume(point, sticky=sticky).talk, "timeout", sticky=sticky)
@@ -103,6 +105,16 @@ class RecallService:
         if sticky and (talk.given or point.talk.given):
             self._talks.put(scope, point.prefix, talk, conversation_id)
         return self._show(point, talk, trouble or "empty", sticky=sticky)
+
+    def keep(
+        self, scope: Scope, dialogue: Sequence[Message], conversation_id: str | None, budget_tokens: int
+    ) -> Recollection:
+        """What the conversation has been given already, and ``skipped`` where that is nothing. Waits for nobody."""
+        if not any(message.role == "user" for message in dialogue):
+            return Recollection("skipped")
+        at = asyncio.get_running_loop().time()
+        point = self._resume(Point(scope, dialogue, budget_tokens, at, conversation_id))
+        return self._show(point, point.talk, "skipped", sticky=True)
 
     def _resume(self, point: Point, *, sticky: bool = True) -> Point:
         """*point* with what the conversation has been given. For after all waiting: meanwhile it may be erased."""

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import OrderedDict
+from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -49,14 +50,17 @@ NOTHING_ASKED: Final = Question(None, np.zeros(0, np.float32))
 
 
 class QuestionVectors:
-    """Asks the embedder for vectors, each text once. A slow embedder's answer is kept for when it is asked again."""
+    """Asks the embedder for vectors, each text once. A slow embedder's answer is kept for when it is asked again.
+
+    Texts are known by their digests: what users have asked is kept nowhere.
+    """
 
     def __init__(self, embedder: Embedder, fail_open: FailOpen, tasks: Tasks) -> None:
         self._embedder = embedder
         self._fail_open = fail_open
         self._tasks = tasks
-        self._kept: OrderedDict[str, Vector] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[Vector | None]] = {}
+        self._kept: OrderedDict[bytes, Vector] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Task[Vector | None]] = {}
 
     @property
     def immediate(self) -> bool:
@@ -70,23 +74,24 @@ class QuestionVectors:
             with self._fail_open("embed"):
                 return Question(None, np.ravel(embed_now([text])))
             return Question(None, None)
-        known = self._kept.get(text)
+        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        known = self._kept.get(key)
         if known is not None:
-            self._kept.move_to_end(text)
+            self._kept.move_to_end(key)
             return Question(None, known)
-        task = self._asked.get(text)
+        task = self._asked.get(key)
         if task is None:
-            task = self._asked[text] = self._tasks.spawn(self._embed(text), name="embed-query")
+            task = self._asked[key] = self._tasks.spawn(self._embed(key, text), name="embed-query")
         return Question(task, None)
 
-    async def _embed(self, text: str) -> Vector | None:
+    async def _embed(self, key: bytes, text: str) -> Vector | None:
         try:
             with self._fail_open("embed"):
                 vector: Vector = np.ravel(await self._embedder.embed([text]))
-                self._kept[text] = vector
+                self._kept[key] = vector
                 if len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
                 return vector
             return None
         finally:
-            self._asked.pop(text, None)
+            self._asked.pop(key, None)

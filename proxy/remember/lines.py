@@ -1,14 +1,18 @@
 """JSON Lines in: conversations, and memories as an export writes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
+from proxy import chain
 from proxy.errors import ApiError
 from proxy.identity import check_user_id
 from proxy.models import Memory, Message, Scope
+from proxy.redaction import Redactor
+from proxy.remember.plan import Draft
+from proxy.remember.records import find_stated
 from proxy.remember.segment import make_turn
 
 
@@ -32,9 +36,9 @@ class _Conversation(_Line):
 
 
 class Parsed(NamedTuple):
-    """Memories found in some lines, and what could not be read: (line number, reason)."""
+    """Memories found in some lines, each once, and what could not be read: (line number, reason)."""
 
-    memories: dict[Scope, list[Memory]]
+    drafts: dict[Scope, list[Draft]]
     errors: list[tuple[int, str]]
 
 
@@ -43,35 +47,38 @@ _conversations = msgspec.json.Decoder(_Conversation)
 _memories = msgspec.json.Decoder(Memory)
 
 
-def parse(lines: Iterable[bytes], *, first_line: int = 1, tenant: str = "") -> Parsed:
-    """Memories of conversation lines and memory lines, mixed as they like. Empty lines are skipped.
+def parse(lines: Iterable[bytes], redactor: Redactor, *, first_line: int = 1, tenant: str = "") -> Parsed:
+    """Memories of conversation lines and memory lines, mixed as they like, without secrets. Empty lines are skipped.
 
     A line that cannot be read is reported with its number and does not stop the rest.
     """
-    parsed = Parsed({}, [])
+    drafts: dict[Scope, dict[str, Draft]] = {}
+    errors: list[tuple[int, str]] = []
     for number, line in enumerate(lines, first_line):
         if not line.strip():
             continue
         try:
-            scope, memories = _parse_line(line, tenant)
+            scope, found = _parse_line(line, tenant, redactor)
         except (msgspec.MsgspecError, ValueError, OverflowError, ApiError) as exc:
-            parsed.errors.append((number, str(exc)))
+            errors.append((number, str(exc)))
         else:
-            parsed.memories.setdefault(scope, []).extend(memories)
-    return parsed
+            drafts.setdefault(scope, {}).update((draft.memory.id, draft) for draft in found)
+    return Parsed({scope: list(some.values()) for scope, some in drafts.items()}, errors)
 
 
-def _parse_line(line: bytes, tenant: str) -> tuple[Scope, list[Memory]]:
+def _parse_line(line: bytes, tenant: str, redactor: Redactor) -> tuple[Scope, list[Draft]]:
     line.decode()  # msgspec does not check what it skips
     if "messages" in _kinds.decode(line):
         conversation = _conversations.decode(line)
         scope = _scope(conversation.user_id, tenant)
-        return scope, _turns(scope, conversation)
+        return scope, list(_turns(scope, conversation, redactor))
     memory = _memories.decode(line)
     if not 0 < len(memory.id) <= 128 or not memory.id.isprintable():
         raise ValueError("id: should have 1 to 128 printable characters")
     scope = _scope(memory.user_id, tenant)
-    return scope, [msgspec.structs.replace(memory, created_at=_in_utc(memory.created_at))]
+    text, at = redactor.redact(memory.text).text, _in_utc(memory.created_at)
+    memory = msgspec.structs.replace(memory, created_at=at, text=text)
+    return scope, [Draft(memory, statements=find_stated(memory))]
 
 
 def _scope(user_id: str, tenant: str) -> Scope:
@@ -82,12 +89,13 @@ def _in_utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
-def _turns(scope: Scope, conversation: _Conversation) -> list[Memory]:
+def _turns(scope: Scope, conversation: _Conversation, redactor: Redactor) -> Iterator[Draft]:
     started = _in_utc(conversation.started_at)
-    turns = []
+    end = chain.start(scope, conversation.conversation_id)
     for index, said in enumerate(conversation.messages):
         if said.role in ("user", "assistant") and said.content.strip():
             at = _in_utc(said.created_at) if said.created_at else started
-            message = Message(said.role, said.content, said.name)
-            turns.append(make_turn(scope, conversation.conversation_id, index, message, at))
-    return turns
+            start, end = end, chain.extend(end, [chain.digest(scope, Message(said.role, said.content))])
+            message = Message(said.role, redactor.redact(said.content).text, said.name)
+            memory = make_turn(scope, conversation.conversation_id, index, message, at)
+            yield Draft(memory, end, start, find_stated(memory))

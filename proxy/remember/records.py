@@ -6,17 +6,18 @@ import msgspec
 
 from proxy.embedders.base import Embedder, pack_vector
 from proxy.models import Memory, Record
+from proxy.remember.plan import Draft
 from proxy.statements import Statement, find_statements
 from proxy.text import ANALYSIS, pack_terms
 
 
-async def make_records(memories: Sequence[Memory], embedder: Embedder) -> list[Record]:
-    """Records in the order of *memories*.
+async def make_records(drafts: Sequence[Draft], embedder: Embedder) -> list[Record]:
+    """Records in the order of *drafts*.
 
     Raises:
         EmbedderError: no vectors for now; nothing was made, and the same call may succeed later.
     """
-    vectors = await embedder.embed([_leave_name_out(memory) for memory in memories])
+    vectors = await embedder.embed([_leave_name_out(draft.memory) for draft in drafts])
     return [
         Record(
             memory=memory,
@@ -24,9 +25,11 @@ async def make_records(memories: Sequence[Memory], embedder: Embedder) -> list[R
             terms=pack_terms(memory.text, memory.name),
             analysis=ANALYSIS,
             model=embedder.name,
-            statements=_find_statements(memory),
+            statements=statements,
+            chain=chain,
+            parent=parent,
         )
-        for memory, vector in zip(memories, vectors, strict=True)
+        for (memory, chain, parent, statements), vector in zip(drafts, vectors, strict=True)
     ]
 
 
@@ -36,18 +39,22 @@ def refresh(record: Record, model: str) -> Record:
     Terms and statements of an older analysis are made anew. A vector of another model is left out: it does not compare.
     """
     if record.analysis != ANALYSIS:
-        terms, statements = pack_terms(record.memory.text, record.memory.name), _find_statements(record.memory)
+        terms, statements = pack_terms(record.memory.text, record.memory.name), _state_anew(record)
         record = msgspec.structs.replace(record, terms=terms, analysis=ANALYSIS, statements=statements)
     if record.vector and record.model != model:
         record = msgspec.structs.replace(record, vector=b"")
     return record
 
 
+def find_stated(memory: Memory) -> tuple[Statement, ...]:
+    """What the user states: the assistant's sentences about the user are guesses."""
+    return find_statements(memory.text) if memory.role == "user" else ()
+
+
+def _state_anew(record: Record) -> tuple[Statement, ...]:
+    return find_stated(record.memory) if record.memory.kind == "turn" else record.statements
+
+
 def _leave_name_out(memory: Memory) -> str:
     """The text without its speaker's name, which would make all of one's turns alike: clients write it in front."""
     return memory.text.removeprefix(f"{memory.name}:").strip() or memory.text if memory.name else memory.text
-
-
-def _find_statements(memory: Memory) -> tuple[Statement, ...]:
-    """What the user states: the assistant's sentences about the user are guesses."""
-    return find_statements(memory.text) if memory.role == "user" else ()

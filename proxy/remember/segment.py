@@ -4,9 +4,7 @@ import hashlib
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
-from proxy.models import Exchange, Memory, Message, Scope
+from proxy.models import Memory, Message, Scope
 
 # About 25,000 tokens: no turn of a conversation is longer, only a pasted document, and its beginning will do.
 MAX_CHARACTERS: Final = 100_000
@@ -36,15 +34,3 @@ def make_turn(scope: Scope, conversation_id: str, index: int, message: Message, 
         message_index=index,
         name=message.name,
     )
-
-
-def segment(exchange: Exchange) -> list[Memory]:
-    """The turns of an exchange; empty messages are none. A truncated reply ends with :data:`CUT_MARK`."""
-    turns = [
-        make_turn(exchange.scope, exchange.conversation_id, exchange.first_index + offset, message, exchange.at)
-        for offset, message in enumerate(exchange.messages)
-        if message.text.strip()
-    ]
-    if exchange.truncated and turns:
-        turns[-1] = msgspec.structs.replace(turns[-1], text=turns[-1].text + CUT_MARK)
-    return turns

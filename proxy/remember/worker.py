@@ -1,16 +1,17 @@
-"""The write path: takes exchanges from the journal, makes memories of them, and stores these."""
+"""The write path: takes exchanges from the journal and has them learnt, whatever fails on the way."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
 
 import structlog
 
 from proxy.errors import EmbedderError, JournalError, StoreError
 from proxy.journal import Entry, JournalReader
-from proxy.models import Memory, Scope
-from proxy.remember.segment import segment
+from proxy.journal.backoff import delay
+from proxy.models import Exchange, now
+from proxy.observe.failopen import FailOpen
 
 log = structlog.get_logger(__name__)
 
@@ -24,23 +25,48 @@ IDLE_S: Final = 1.0
 # Retries: 0.5 s, 1 s, 2 s … up to a minute, each shortened by up to a half so that they spread.
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 60.0
+# Why an entry was set aside: nothing could be stored since it came, or only it could not.
+OUTAGE: Final = "outage"
+ENTRY: Final = "entry"
 
-Remember = Callable[[Mapping[Scope, Sequence[Memory]]], Awaitable[None]]
+Learn = Callable[[Sequence[Exchange]], Awaitable[None]]
+
+
+class Failure(NamedTuple):
+    """Why a batch was not stored. *foreseen*: the store or the embedder says so itself."""
+
+    reason: str
+    foreseen: bool
 
 
 class Worker:
     """Empties the journal, one batch at a time, per user in order.
 
-    *remember* stores memories and raises StoreError or EmbedderError when it cannot; the entries then wait and are
-    tried again. *writing* is held from taking a batch to its end, so that an erasure never falls in between.
+    *learn* stores what is worth it and raises StoreError or EmbedderError when it cannot; the entries then wait, are
+    tried again, and after *max_attempts* set aside: until somebody asks, or, if nothing at all could be stored
+    since they came, until something can. *writing* is held from taking a batch to its end, so that an erasure never
+    falls in between. *next_stage*: stored entries go on to be looked at by a model instead of being done.
     """
 
-    def __init__(self, journal: JournalReader, remember: Remember, writing: asyncio.Lock) -> None:
+    def __init__(
+        self,
+        journal: JournalReader,
+        learn: Learn,
+        writing: asyncio.Lock,
+        fail_open: FailOpen,
+        *,
+        max_attempts: int,
+        next_stage: Callable[[Exchange], float | None] = lambda _: None,
+    ) -> None:
         self.trouble: str | None = None
         self._journal = journal
-        self._remember = remember
+        self._learn = learn
         self._writing = writing
+        self._fail_open = fail_open
+        self._max_attempts = max_attempts
+        self._next_stage = next_stage
         self._news = asyncio.Event()
+        self._stored_at: datetime | None = None
 
     def notice(self) -> None:
         """There is something new in the journal."""
@@ -58,47 +84,43 @@ class Worker:
             except TimeoutError:
                 continue
 
-    async def flush(self) -> tuple[int, int]:
-        """Tries everything that is in the journal now, also what waits for a retry.
-
-        Returns how many entries were stored meanwhile, by whom ever, and how many were not.
-        """
-        last, waiting, parked = await asyncio.to_thread(self._look)
+    async def flush(self) -> None:
+        """Tries everything that waits to be stored now, also what waits for a retry."""
+        last = await asyncio.to_thread(self._journal.last_seq)
         async with self._writing:
             await asyncio.to_thread(self._journal.hasten)
-        while await asyncio.to_thread(self._journal.unsettled, last):
+        while await asyncio.to_thread(self._journal.unsettled, last, extracting=False):
             if await self.step() is None:
                 break
-        left = await asyncio.to_thread(self._journal.unsettled, last)
-        parked = await asyncio.to_thread(self._count_parked) - parked
-        return max(0, waiting - left - parked), left + parked
-
-    def _look(self) -> tuple[int, int, int]:
-        """The journal's last number, how many entries up to it wait, and how many are parked."""
-        last = self._journal.last_seq()
-        return last, self._journal.unsettled(last), self._count_parked()
-
-    def _count_parked(self) -> int:
-        return self._journal.counts().failed
 
     async def step(self) -> tuple[int, int] | None:
         """One batch: how many entries were stored and how many not, or None when nothing is due."""
         async with self._writing:
             try:
-                entries = await asyncio.to_thread(self._journal.take, BATCH)
-                return await self._work(_limit(entries)) if entries else None
+                entries = await self._take()
+                return await self._work(entries) if entries else None
             except JournalError as exc:
                 self._note(f"journal: {exc}")
                 return None
 
+    async def _take(self) -> list[Entry]:
+        taken = await asyncio.to_thread(self._journal.take, BATCH)
+        entries = _limit(taken)
+        if len(entries) < len(taken):
+            await asyncio.to_thread(self._journal.put_back, [entry.seq for entry in taken[len(entries) :]])
+        return entries
+
     async def _work(self, entries: list[Entry]) -> tuple[int, int]:
+        if entries[0].taken >= self._max_attempts:
+            # Not the reason of a failed attempt: each time, the process has ended.
+            await self._park(entries[0], "the keeper ended each time while this was being stored", ENTRY)
+            return 0, 1
         if failure := await self._store(entries):
             if len(entries) > 1:
                 return await self._work_singly(entries)
             await self._postpone(entries, failure)
             return 0, 1
-        await asyncio.to_thread(self._journal.done, [entry.seq for entry in entries])
-        self.trouble = None
+        await self._settle(entries)
         return len(entries), 0
 
     async def _work_singly(self, entries: list[Entry]) -> tuple[int, int]:
@@ -109,27 +131,50 @@ class Worker:
             done, not_done = await self._work([entry])
             stored, failed = stored + done, failed + not_done
             if failed > 1 and not stored:
-                await self._postpone(entries, self.trouble or "the store fails")
+                await self._postpone(entries, Failure(self.trouble or "the store fails", foreseen=True))
                 return stored, failed + len(entries)
         return stored, failed
 
-    async def _store(self, entries: list[Entry]) -> str | None:
+    async def _store(self, entries: list[Entry]) -> Failure | None:
         """Stores a batch; the reason in one line when that fails."""
-        memories: dict[Scope, list[Memory]] = {}
-        for entry in entries:
-            memories.setdefault(entry.exchange.scope, []).extend(segment(entry.exchange))
-        try:
-            await self._remember(memories)
-        except (StoreError, EmbedderError) as exc:
-            return str(exc)
-        return None
+        with self._fail_open("store") as step:
+            try:
+                await self._learn([entry.exchange for entry in entries])
+            except (StoreError, EmbedderError) as exc:
+                return Failure(str(exc), foreseen=True)
+        return Failure("something unforeseen; the keeper's log says what", foreseen=False) if step.failed else None
 
-    async def _postpone(self, entries: list[Entry], reason: str) -> None:
-        self._note(reason)
+    async def _settle(self, entries: list[Entry]) -> None:
+        further: dict[float, list[int]] = {}
+        done: list[int] = []
         for entry in entries:
-            delay = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(entry.attempts, 10))
-            spread = delay * random.uniform(0.5, 1)  # noqa: S311  # spreads retries, hides nothing
-            await asyncio.to_thread(self._journal.postpone, [entry.seq], reason, spread)
+            wait_s = self._next_stage(entry.exchange)
+            (done if wait_s is None else further.setdefault(wait_s, [])).append(entry.seq)
+        if done:
+            await asyncio.to_thread(self._journal.done, done)
+        for wait_s, seqs in further.items():
+            await asyncio.to_thread(self._journal.advance, seqs, wait_s)
+        if self.trouble is not None or self._stored_at is None:
+            self.trouble = None
+            await asyncio.to_thread(self._journal.release, OUTAGE)
+        self._stored_at = now()
+
+    async def _postpone(self, entries: list[Entry], failure: Failure) -> None:
+        self._note(failure.reason)
+        for entry in entries:
+            if entry.attempts + 1 >= self._max_attempts:
+                await self._park(entry, failure.reason, self._blame(entry, failure))
+            else:
+                wait_s = delay(entry.attempts, first_s=FIRST_DELAY_S, most_s=LONGEST_DELAY_S)
+                await asyncio.to_thread(self._journal.postpone, [entry.seq], failure.reason, wait_s)
+
+    async def _park(self, entry: Entry, reason: str, kind: str) -> None:
+        log.error("entry_set_aside", seq=entry.seq, reason=reason, attempts=entry.attempts + 1)
+        await asyncio.to_thread(self._journal.park, [entry.seq], reason, kind)
+
+    def _blame(self, entry: Entry, failure: Failure) -> str:
+        worked_since = self._stored_at is not None and self._stored_at > entry.exchange.at
+        return ENTRY if worked_since or not failure.foreseen else OUTAGE
 
     def _note(self, reason: str) -> None:
         if reason != self.trouble:
@@ -138,10 +183,15 @@ class Worker:
 
 
 def _limit(entries: list[Entry]) -> list[Entry]:
-    """The first of *entries*, with no more memories than are written at once, but one entry in any case."""
+    """The first of *entries*, with no more memories than are written at once, but one entry in any case.
+
+    One that a process has not survived, as it seems, stands alone.
+    """
     total = 0
     for index, entry in enumerate(entries):
         total += len(entry.exchange.messages)
-        if index and total > MEMORIES:
+        if index and (total > MEMORIES or entry.taken):
             return entries[:index]
+        if entry.taken:
+            return entries[:1]
     return entries

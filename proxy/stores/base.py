@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from proxy.ledger import Ledger
 from proxy.models import Record, Scope
 
 
@@ -20,6 +21,8 @@ class Store(Protocol):
     """Keeps records by user. Every method raises :class:`~proxy.errors.StoreError` when the store fails.
 
     Safe to call from several threads. One user's records never show up for another, whatever their ids contain.
+    What was put is on disk when the call returns; what was deleted cannot be read any more, by nobody, from then on,
+    however a process that was killed, or the power, may have ended in the middle of a call.
     """
 
     def put(self, records: Mapping[Scope, Sequence[Record]]) -> None:
@@ -34,14 +37,17 @@ class Store(Protocol):
     def fetch(self, scope: Scope, rows: Sequence[str]) -> list[Record]:
         """The user's records that are in *rows*, those first that were first put."""
 
+    def fetch_ids(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
+        """The user's records with these memory ids, in no particular order."""
+
     def known(self, scope: Scope, ids: Sequence[str]) -> set[str]:
         """Those of *ids* that the user has a record of."""
 
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
-        """Removes records by memory id; answers how many there were."""
+        """Erases records by memory id; answers how many there were."""
 
     def delete_user(self, scope: Scope) -> int:
-        """Removes all records of a user, and the user; answers how many records there were."""
+        """Erases all records of a user, and the user; answers how many records there were."""
 
     def touch(self, users: Iterable[KnownUser]) -> None:
         """Notes that these users exist and when each was last active."""
@@ -59,8 +65,11 @@ class Store(Protocol):
 STORES: Final = {"embedded": "proxy.stores.chroma:EmbeddedChroma"}
 
 
-def open_store(mode: str, data_dir: Path) -> Store:
-    """The store that *mode* names in the table. Imported only now, so that nobody pays for what is not configured."""
+def open_store(mode: str, data_dir: Path, ledger: Ledger) -> Store:
+    """The store that *mode* names in the table. Imported only now, so that nobody pays for what is not configured.
+
+    What it writes is sealed under keys that *ledger* keeps, which the caller closes after the store.
+    """
     module, _, name = STORES[mode].partition(":")
-    factory: Callable[[Path], Store] = getattr(importlib.import_module(module), name)
-    return factory(data_dir)
+    factory: Callable[[Path, Ledger], Store] = getattr(importlib.import_module(module), name)
+    return factory(data_dir, ledger)

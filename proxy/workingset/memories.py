@@ -37,6 +37,7 @@ class WorkingSet:
         self.layout = Layout()
         self.statements: dict[str, tuple[Statement, ...]] = {}  # by memory id, of those that have some
         self.version = 0
+        self.off = False  # the user has switched memory off: nothing is here, and nothing is to be stored
         # For recall to keep what it derives from the set; empty again when memories come or go.
         self.derived: dict[object, object] = {}
         # The same for what it derives from the statements alone; None again when one comes or goes.

@@ -1,0 +1,185 @@
+"""Kills at random moments under load, and what is remembered afterwards of what clients have seen the end of."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from uvicorn.loops.auto import auto_loop_factory
+
+from proxy.bench.crowd import Crowd, Losses
+from proxy.bench.load import work_together
+from proxy.bench.manager import VICTIMS, Manager, Victim
+from proxy.bench.report import Row, percentile
+from proxy.bench.servers import Conditions, start_talker
+
+Hear = Callable[[str], None]
+_NAMES: Final[dict[Victim, str]] = {"edge": "the edge", "keeper": "the keeper", "both": "both at once"}
+
+
+class Ordeal(msgspec.Struct, frozen=True, kw_only=True):
+    """How often whom to kill. After each kill chats go on for up to *longest_s* seconds, all moments alike.
+
+    *patience*: the share of kills after which the next one waits until there is a keeper at work; the others may well
+    hit one that is just starting.
+    """
+
+    kills: int = 300
+    seed: int = 5
+    rate: float = 50  # chats that begin in a second
+    victims: Sequence[Victim] = VICTIMS
+    longest_s: float = 2.0
+    patience: float = 0.5
+
+
+class Aftermath(msgspec.Struct, frozen=True):
+    """What the kills did. *away* are seconds until the edge, or the keeper, was back."""
+
+    kills: Counter[Victim]
+    crowd: Crowd
+    losses: Losses
+    unstored: int
+    edge_away: list[float]
+    keeper_away: list[float]
+
+
+async def endure(ordeal: Ordeal, manager: Manager, hear: Hear = lambda _: None) -> Aftermath:
+    """Starts the proxy, kills it as often as planned under the load of a crowd, and compares.
+
+    Raises:
+        MemoryProxyError: it did not come back, or its memory could not be asked.
+    """
+    await manager.start()
+    await manager.wait_ready()
+    crowd = Crowd(manager.url, seed=ordeal.seed, rate=ordeal.rate)
+    executioner = _Executioner(ordeal, manager)
+    async with work_together() as group:
+        group.create_task(crowd.talk())
+        for number in range(1, ordeal.kills + 1):
+            await executioner.strike()
+            hear(f"kill {number:,} of {ordeal.kills:,}")
+        await executioner.pause()
+        crowd.over = True
+    await manager.wait_ready()
+    unstored = (await manager.control.flush()).failed
+    return Aftermath(
+        executioner.kills,
+        crowd,
+        await _review(crowd, manager),
+        unstored,
+        executioner.edge_away,
+        executioner.keeper_away,
+    )
+
+
+class _Executioner:
+    """Kills, by a plan that a seed decides."""
+
+    def __init__(self, ordeal: Ordeal, manager: Manager) -> None:
+        self.kills: Counter[Victim] = Counter()
+        self.edge_away: list[float] = []
+        self.keeper_away: list[float] = []
+        self._ordeal = ordeal
+        self._manager = manager
+        self._random = random.Random(ordeal.seed)  # noqa: S311  # repeatable, not secret
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._random.uniform(0, self._ordeal.longest_s))
+
+    async def strike(self) -> None:
+        """Waits for a random moment, kills, and sees to it that there is an edge again."""
+        await self.pause()
+        victim = self._random.choice(self._ordeal.victims)
+        patient = self._random.random() < self._ordeal.patience
+        began = time.perf_counter()
+        await self._manager.kill(victim)
+        self.kills[victim] += 1
+        if victim != "keeper":
+            self.edge_away.append(time.perf_counter() - began)
+        if patient:
+            await self._manager.wait_ready()
+            self.keeper_away.append(time.perf_counter() - began)
+
+
+async def _review(crowd: Crowd, manager: Manager) -> Losses:
+    every = [crowd.review(user, await manager.control.memories(user)) for user in crowd.users]
+    return Losses(
+        lost=sum(losses.lost for losses in every),
+        doubled=sum(losses.doubled for losses in every),
+        invented=sum(losses.invented for losses in every),
+    )
+
+
+def run_ordeal(ordeal: Ordeal, data_dir: Path, conditions: Conditions, hear: Hear = lambda _: None) -> Aftermath:
+    """:func:`endure` with processes of its own, on a new *data_dir*; they are gone when it returns."""
+    with start_talker() as upstream:
+        manager = Manager(upstream.url(), data_dir, conditions)
+        # The loop that servers have, too: uvloop where it is installed.
+        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner, closing(manager):
+            return runner.run(endure(ordeal, manager, hear))
+
+
+def list_rows(after: Aftermath) -> list[Row]:
+    """All that a run of its own tells."""
+    crowd, chats = after.crowd, f"of {after.crowd.begun:,} chats that clients began"
+    up_s = crowd.seconds - sum(after.edge_away)
+    return [
+        *(
+            _count(f"kills of {_NAMES[victim]}", after.kills[victim], "SIGKILL to the process group")
+            for victim in VICTIMS
+        ),
+        Row(
+            name="chats offered",
+            value=crowd.begun / crowd.seconds,
+            unit="/s",
+            meaning="whether anybody listened or not",
+        ),
+        Row(
+            name="chats taken", value=(crowd.begun - crowd.refused) / up_s, unit="/s", meaning="while an edge listened"
+        ),
+        _count("chats seen to their end", crowd.finished, "each should be stored once, question and answer"),
+        _count("broken chats", crowd.broken, f"{chats}: the connection ended before the answer"),
+        _count("refused chats", crowd.refused, f"{chats}: while no edge listened"),
+        *_list_faults(after),
+        *_list_times("edge", after.edge_away, "killed until it listens again"),
+        *_list_times("keeper", after.keeper_away, "something killed until a keeper is at work again"),
+    ]
+
+
+def list_keeper_rows(after: Aftermath) -> list[Row]:
+    """What matters where nobody but the keeper was killed: no chat may notice."""
+    failed = after.crowd.broken + after.crowd.refused
+    away = max(after.keeper_away, default=None)
+    chats = f"of {after.crowd.begun:,} chats while the keeper is killed"
+    return [
+        _count("failed chats", failed, chats, target=0),
+        *_list_faults(after),
+        Row(name="keeper back", value=away, unit="s", target=3, meaning="killed until ready again, the longest"),
+    ]
+
+
+def _list_faults(after: Aftermath) -> list[Row]:
+    whole = "messages of chats whose end a client has seen"
+    return [
+        _count("wrong answers", after.crowd.wrong, "another status, or other bytes, than upstream's", target=0),
+        _count("lost", after.losses.lost, f"{whole}, not stored", target=0),
+        _count("stored twice", after.losses.doubled, "messages", target=0),
+        _count("stored, never said", after.losses.invented, "messages", target=0),
+        _count("not storable", after.unstored, "exchanges that the last flush left in the journal", target=0),
+    ]
+
+
+def _list_times(what: str, seconds: Sequence[float], meaning: str) -> list[Row]:
+    return [
+        Row(name=f"{what} back, p50", value=percentile(seconds, 50), unit="s", meaning=meaning),
+        Row(name=f"{what} back, longest", value=max(seconds, default=None), unit="s", meaning=meaning),
+    ]
+
+
+def _count(name: str, value: int, meaning: str, *, target: float | None = None) -> Row:
+    return Row(name=name, value=value, unit="", meaning=meaning, target=target)

@@ -1,0 +1,77 @@
+"""What comes back of a call: the completion's text, what it cost, and the facts in it."""
+
+import msgspec
+
+from proxy.errors import ExtractionError
+from proxy.extraction.base import Item
+from proxy.extraction.parsing import parse_items
+from proxy.extraction.prompt import Prompt
+from proxy.tokens import estimate
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """*items*: what the model gave, None for what is no fact. *tokens*: as the server says, else an estimate."""
+
+    items: list[Item | None]
+    calls: int
+    tokens: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """*items* is None where no list of facts was found."""
+
+    items: list[Item | None] | None
+    tokens: int
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Usage(msgspec.Struct):
+    total_tokens: int = 0
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+class _Cost(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+_completions = msgspec.json.Decoder(_Completion)
+_costs = msgspec.json.Decoder(_Cost)
+
+
+def read_answer(body: bytes, prompt: Prompt) -> Answer:
+    """What a completion says.
+
+    Raises:
+        ExtractionError: it is no completion, or says nothing.
+    """
+    try:
+        choices = _completions.decode(body).choices
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise ExtractionError("what the model sent is no completion") from exc
+    if not choices:
+        raise ExtractionError("the model's answer has no choices")
+    said = choices[0].message
+    if said.refusal:
+        raise ExtractionError("the model refused")
+    if not said.content or not said.content.strip():
+        raise ExtractionError("the model's answer has no text")
+    return Answer(parse_items(said.content), _read_cost(body) or estimate(prompt.text) + estimate(said.content))
+
+
+def _read_cost(body: bytes) -> int:
+    try:
+        usage = _costs.decode(body).usage
+    except msgspec.MsgspecError:  # the facts are there; only what they cost is not
+        return 0
+    return max(0, usage.total_tokens) if usage else 0

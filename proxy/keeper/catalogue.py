@@ -1,0 +1,109 @@
+"""Who is known, and what of them: for people who look, page by page."""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from proxy.keeper import wire
+from proxy.models import Memory, Scope
+from proxy.stores.base import KnownUser, Store
+
+Item = TypeVar("Item")
+
+
+class Catalogue:
+    """The users of a store, of which this process is the only writer. For one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._reading = asyncio.Lock()
+        self._active: dict[str, datetime] | None = None  # by the user's key
+
+    async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
+        """Users, latest activity first."""
+        active = await self.activity()
+        page, following = _cut(active.items(), limit, cursor, _activity_key)
+        rows = await asyncio.to_thread(self._describe, [key for key, _ in page])
+        return wire.UserPage(rows, following)
+
+    async def memories(
+        self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
+    ) -> wire.MemoryPage:
+        """One user's memories, newest first."""
+        rows = await asyncio.to_thread(self._store.list_rows, scope)
+        records = await asyncio.to_thread(self._store.fetch, scope, rows)
+        memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
+        return wire.MemoryPage(*_cut(memories, limit, cursor, _age_key))
+
+    async def activity(self) -> dict[str, datetime]:
+        """When each user was last active, by the user's key."""
+        # Read once, and by one caller: this process is the only writer, so that what it has read stays true, and a
+        # second reading that began before a write must not take the place of the first. Without the users' names, which
+        # would be three quarters of it.
+        async with self._reading:
+            if self._active is None:
+                self._active = await asyncio.to_thread(self._store.activity)
+            return self._active
+
+    async def note_activity(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
+        """These are about to be written, and make their users known and active."""
+        active = await self.activity()
+        seen = {
+            scope.key: KnownUser(scope, _latest(some, active.get(scope.key)))
+            for scope, some in memories.items()
+            if some
+        }
+        news = [user for key, user in seen.items() if user.last_activity != active.get(key)]
+        if news:
+            await asyncio.to_thread(self._store.touch, news)
+            active.update((user.scope.key, user.last_activity) for user in news)
+
+    async def forget(self, scope: Scope) -> None:
+        """The user is erased."""
+        (await self.activity()).pop(scope.key, None)
+
+    async def scopes(self) -> list[Scope]:
+        """Every user."""
+        return [user.scope for user in await asyncio.to_thread(self._store.users)]
+
+    def _describe(self, keys: Sequence[str]) -> list[wire.UserRow]:
+        """Rows of the users with these *keys*, in their order; without those who are erased meanwhile."""
+        users = {user.scope.key: user for user in self._store.users(keys)}
+        return [
+            wire.UserRow(user.scope.user_id, len(self._store.list_rows(user.scope)), isoformat(user.last_activity))
+            for user in (users[key] for key in keys if key in users)
+        ]
+
+
+def isoformat(when: datetime) -> str:
+    text: str = msgspec.to_builtins(when)  # as in JSON: RFC 3339, with Z for UTC
+    return text
+
+
+def _latest(memories: Sequence[Memory], known: datetime | None) -> datetime:
+    latest = max(memory.created_at for memory in memories)
+    return latest if known is None else max(latest, known)
+
+
+def _activity_key(user: tuple[str, datetime]) -> wire.Cursor:
+    key, last_activity = user
+    return last_activity.timestamp(), key
+
+
+def _age_key(memory: Memory) -> wire.Cursor:
+    # The position breaks ties within a conversation, whose turns often share one date.
+    return memory.created_at.timestamp(), f"{memory.conversation_id}/{memory.message_index:09d}/{memory.id}"
+
+
+def _cut(
+    items: Iterable[Item], limit: int, cursor: wire.Cursor | None, key: Callable[[Item], wire.Cursor]
+) -> tuple[list[Item], wire.Cursor | None]:
+    """One page of *items*, latest first, and the cursor of the next page."""
+    after = items if cursor is None else (item for item in items if key(item) < cursor)
+    ordered = heapq.nlargest(limit + 1, after, key=key)
+    page = ordered[:limit]
+    return page, key(page[-1]) if len(ordered) > limit else None

@@ -1,0 +1,187 @@
+"""The ledger itself."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Final
+
+from proxy.ledger import keys, tombstones
+from proxy.ledger.cache import Cache
+from proxy.ledger.database import Database
+from proxy.ledger.keys import Keys
+from proxy.ledger.tombstones import Tombstone
+
+# Who speaks with the keeper now. A digest of a tombstone takes about 100 bytes, so that all take 10 MB at most.
+_CACHED_USERS: Final = 10_000
+_CACHED_DIGESTS: Final = 100_000
+_NOTHING_ERASED: Final = Tombstone()
+
+# What the ledger notes about the store.
+_SURVEYED: Final = "surveyed"
+_LITTERED: Final = "littered"
+# How many places were given away.
+_PLACES: Final = "places"
+
+
+class Ledger:
+    """Keys, tombstones and switches of all users. Safe to call from several threads; one process at a time.
+
+    What a method has returned for is on disk and survives a power cut. Every method raises
+    :class:`~proxy.errors.StoreError` when the file cannot be used, and then has done nothing.
+
+    A user is named by :attr:`proxy.models.Scope.key`, a row by whatever the store calls it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._database = Database(directory)
+        # Held while something is read and cached, and while it is changed and forgotten: what is cached stays true.
+        self._caching = threading.Lock()
+        self._tombstones: Cache[Tombstone] = Cache(entries=_CACHED_USERS, weight=_CACHED_DIGESTS)
+        self._switches: Cache[bool] = Cache(entries=_CACHED_USERS, weight=0)
+
+    def make_keys(self, rows: Mapping[str, Sequence[str]]) -> dict[str, dict[str, bytes]]:
+        """The key to seal each of the users' *rows* under: random, 16 bytes, new unless one waits to be settled.
+
+        A row that had a key has both until :meth:`settle_keys`.
+        """
+        with self._database.writing() as connection:
+            made, unsealed = keys.renew(connection, rows)
+            if unsealed:
+                _note(connection, _LITTERED)
+        return made
+
+    def settle_keys(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """The store has *rows* under the keys made last: they are listed from now on, and older keys destroyed."""
+        with self._database.writing() as connection:
+            place = _count(connection, sum(map(len, rows.values())))
+            replaced = keys.settle(connection, rows, place)
+        if replaced:
+            self._database.clean()
+
+    def list_unsettled(self) -> dict[str, list[str]]:
+        """Rows, by user key, that were made a key and not settled: after a crash, or while the store failed."""
+        with self._database.reading() as connection:
+            return keys.read_unsettled(connection)
+
+    def read_keys(self, user_key: str, rows: Sequence[str] | None = None) -> dict[str, Keys]:
+        """The keys of a user's *rows*, or with None of all rows; without those that have none."""
+        with self._database.reading() as connection:
+            return keys.read(connection, user_key, rows)
+
+    def read_row_keys(self, row: str, user_keys: Sequence[str]) -> dict[str, Keys]:
+        """The keys that users have of the *row* that goes by the same name with each of them."""
+        with self._database.reading() as connection:
+            return keys.read_row(connection, row, user_keys)
+
+    def page_row_keys(self, row: str, *, after: str, limit: int) -> dict[str, Keys]:
+        """The same of the first *limit* users, in the order of their keys, that come *after* this one."""
+        with self._database.reading() as connection:
+            return keys.read_page(connection, row, after, limit)
+
+    def list_rows(self, user_key: str) -> list[str]:
+        """All of a user's rows that the store has, in the order in which they were first settled."""
+        with self._database.reading() as connection:
+            return keys.list_settled(connection, user_key)
+
+    def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
+        """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
+
+        Raises StoreError also when they are destroyed but may still be found in the log: calling again tries again.
+        """
+        with self._database.writing() as connection:
+            destroyed, unsealed = keys.destroy(connection, user_key, rows)
+            if unsealed:
+                _note(connection, _LITTERED)
+        self._database.clean()
+        return destroyed
+
+    def is_surveyed(self) -> bool:
+        """Whether it is known what the store holds from before there was a ledger."""
+        return self._has_note(_SURVEYED)
+
+    def note_survey(self, unsealed: Iterable[tuple[str, str]]) -> None:
+        """Takes in all (user key, row) that the store holds *unsealed*."""
+        with self._database.writing() as connection:
+            keys.register_unsealed(connection, unsealed)
+            _note(connection, _SURVEYED)
+
+    def is_littered(self) -> bool:
+        """Whether something unsealed was erased or replaced, whose text may lie in the store's files still."""
+        return self._has_note(_LITTERED)
+
+    def note_sweep(self) -> None:
+        """The store's files hold nothing of that any more."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM notes WHERE name = ?", (_LITTERED,))
+
+    def bury(self, user_key: str, *, at: datetime, memory_ids: Sequence[str] | None, digests: Iterable[bytes]) -> None:
+        """Remembers that memories of a user were erased, or with *memory_ids* None the user, and which texts it were.
+
+        It adds to what was buried before. The user's switch stays: who wants no memory does not want one afterwards.
+        """
+        with self._caching:
+            with self._database.writing() as connection:
+                tombstones.bury(connection, user_key, at, memory_ids, digests)
+            self._tombstones.drop(user_key)
+
+    def tombstone(self, user_key: str) -> Tombstone:
+        """What a user has erased."""
+        with self._caching:
+            if (cached := self._tombstones.get(user_key)) is not None:
+                return cached
+            with self._database.reading() as connection:
+                found = tombstones.read(connection, user_key)
+            # Nearly everybody's is empty, and the same one then.
+            found = _NOTHING_ERASED if found == _NOTHING_ERASED else found
+            self._tombstones.put(user_key, found, found.weight)
+            return found
+
+    def switch(self, user_key: str, *, off: bool) -> None:
+        """Turns a user's memory off or on again. It is on until it is turned off."""
+        with self._caching:
+            with self._database.writing() as connection:
+                _turn(connection, user_key, off=off)
+            self._switches.drop(user_key)
+
+    def is_off(self, user_key: str) -> bool:
+        """Whether a user has turned memory off."""
+        with self._caching:
+            if (cached := self._switches.get(user_key)) is not None:
+                return cached
+            with self._database.reading() as connection:
+                query = "SELECT EXISTS (SELECT 1 FROM switched_off WHERE user = ?)"
+                off = bool(connection.execute(query, (user_key,)).fetchone()[0])
+            self._switches.put(user_key, off)
+            return off
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    def _has_note(self, name: str) -> bool:
+        with self._database.reading() as connection:
+            query = "SELECT EXISTS (SELECT 1 FROM notes WHERE name = ?)"
+            return bool(connection.execute(query, (name,)).fetchone()[0])
+
+
+def _note(connection: Connection, name: str) -> None:
+    connection.execute("INSERT INTO notes (name, value) VALUES (?, 1) ON CONFLICT DO NOTHING", (name,))
+
+
+def _count(connection: Connection, places: int) -> int:
+    """The first of so many *places* that nobody has."""
+    statement = """
+    INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value
+    RETURNING value
+    """
+    taken: int = connection.execute(statement, (_PLACES, places)).fetchone()[0]
+    return taken - places
+
+
+def _turn(connection: Connection, user_key: str, *, off: bool) -> None:
+    if off:
+        connection.execute("INSERT INTO switched_off (user) VALUES (?) ON CONFLICT DO NOTHING", (user_key,))
+    else:
+        connection.execute("DELETE FROM switched_off WHERE user = ?", (user_key,))

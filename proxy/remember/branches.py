@@ -1,0 +1,202 @@
+"""Where in its conversation an exchange belongs, and what it takes the place of.
+
+A conversation is a tree: who edits a message or has an answer made again goes on from an earlier point, and what had
+followed there is abandoned. Chained hashes (:mod:`proxy.chain`) tell that point. What is abandoned is superseded, not
+deleted: who goes back to it, goes on from it again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from proxy import chain
+from proxy.models import Exchange
+from proxy.remember.plan import Plan
+from proxy.remember.shelf import Item, Shelf, find_words
+
+# Where the client names no conversation, another message at the same place may also be another conversation that began
+# the same way. It is an edit soon after …
+_SOON: Final = timedelta(hours=1)
+# … or behind so many messages: the same two questions with the same two answers are no coincidence.
+_LONG: Final = 4
+# Of the words of the shorter one: "I live in Berlin", "I live in Munich".
+_ALIKE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The position of an exchange's first message, the chain of what precedes it, and the id of the conversation."""
+
+    index: int
+    chain: bytes
+    conversation_id: str
+
+
+def find_place(shelf: Shelf, exchange: Exchange) -> Place:
+    """Where *exchange* goes on from.
+
+    A client that names its conversation and sends the last messages only is followed through its window: what it begins
+    with is looked for among what is known.
+    """
+    plain = Place(exchange.first_index, exchange.chain, exchange.conversation_id)
+    last = shelf.last_index(exchange.conversation_id)
+    if not exchange.named or last < 0:
+        return plain
+    first = chain.extend(exchange.chain, chain.split(exchange.links)[:1])
+    sent_before = [item for item in shelf.with_chain(first) if item.kind == "turn"]
+    if sent_before:
+        return replace(plain, index=sent_before[0].index)
+    if exchange.first_index > last or shelf.with_chain(exchange.chain) or shelf.with_parent(exchange.chain):
+        return plain if exchange.first_index or _restarts(shelf, exchange) else _go_on(exchange, last)
+    return _find_end(shelf, exchange) or (plain if _restarts(shelf, exchange) else _go_on(exchange, last))
+
+
+def _go_on(exchange: Exchange, last: int) -> Place:
+    """Behind all that is known: an edit of nothing, for what the exchange goes on from is not known."""
+    return Place(max(exchange.first_index, last + 1), b"", exchange.conversation_id)
+
+
+def abandon_siblings(plan: Plan, place: Place, exchange: Exchange, by: str) -> None:
+    """What followed the place until now, but for what *exchange* itself says, is superseded by the memory *by*."""
+    first = chain.extend(place.chain, chain.split(exchange.links)[:1])
+    _return_to(plan, first if plan.shelf.with_chain(first) else place.chain, exchange.at)
+    for item in plan.shelf.with_parent(place.chain):
+        if item.chain != first and item.live and item.role == "user" and _is_edit(plan.shelf, place, item, exchange):
+            _abandon(plan, item, by, exchange.at)
+
+
+def replace_answers(plan: Plan, asked: bytes, answer: bytes, exchange: Exchange, by: str) -> None:
+    """Other answers to the question that *asked* ends with are superseded, and what followed them, too.
+
+    Where a conversation has no name, its first question may have been asked in another one: then only an answer that
+    nothing followed was made again.
+    """
+    others = [item for item in plan.shelf.with_parent(asked) if item.chain != answer and item.live]
+    for item in others:
+        if item.kind != "turn" or item.role != "assistant":
+            continue
+        followed = any(next_.live for next_ in plan.shelf.with_parent(item.chain))
+        opening = not exchange.named and exchange.first_index == 0
+        if not opening or (not followed and exchange.at - item.at < _SOON):
+            _abandon(plan, item, by, exchange.at)
+
+
+def find_earlier_attempts(shelf: Shelf, asked: bytes, exchange: Exchange) -> list[Item]:
+    """The same first question of a conversation without a name, where this exchange is what came of it after all.
+
+    The conversation's id is made of its first question and answer, so that another answer makes another id.
+    """
+    if exchange.named or exchange.first_index:
+        return []
+    found = []
+    for item in shelf.with_chain(asked):
+        if item.kind == "turn" and item.live and item.conversation_id != exchange.conversation_id:
+            answers = [answer for answer in shelf.with_parent(item.chain) if answer.role == "assistant"]
+            if not any(answer.live for answer in answers) and exchange.at - item.at < _SOON:
+                found.append(item)
+    return found
+
+
+def _find_end(shelf: Shelf, exchange: Exchange) -> Place | None:
+    """Behind the last message of the window that is known; of a message that stands twice, the last one counts."""
+    prior = chain.split(exchange.prior)
+    turns = [item for item in shelf if item.conversation_id == exchange.conversation_id and item.kind == "turn"]
+    for known in range(len(prior), 0, -1):
+        ends = [item for item in turns if chain.extend(item.parent, prior[known - 1 : known]) == item.chain]
+        if ends:
+            end = max(ends, key=lambda item: item.index)
+            unknown = prior[known:]
+            return Place(end.index + 1 + len(unknown), chain.extend(end.chain, unknown), exchange.conversation_id)
+    return None
+
+
+def _restarts(shelf: Shelf, exchange: Exchange) -> bool:
+    """Whether a request without history begins its conversation anew, and does not only leave the history out.
+
+    It does where earlier ones brought theirs along, and where it says nearly what the first one said.
+    """
+    words = find_words(exchange.messages[0])
+    for item in shelf:
+        if item.conversation_id == exchange.conversation_id and item.kind == "turn":
+            if item.index > 1 and item.role == "user" and shelf.with_chain(item.parent):
+                return True
+            if item.index == 0 and len(words & item.words) >= _ALIKE * min(len(words), len(item.words)) > 0:
+                return True
+    return False
+
+
+def _is_edit(shelf: Shelf, place: Place, item: Item, exchange: Exchange) -> bool:
+    if item.kind != "turn":
+        return False
+    if exchange.named:
+        return item.conversation_id == exchange.conversation_id
+    if place.index < _LONG and abs(exchange.at - item.at) >= _SOON:
+        return False
+    # Not at the beginning, nor where only greetings precede, with which any conversation may begin.
+    return any(
+        known.conversation_id == exchange.conversation_id and known.index < place.index and known.kind == "turn"
+        for known in shelf
+    )
+
+
+def _return_to(plan: Plan, end: bytes, at: datetime) -> None:
+    """Who goes on from an abandoned branch has come back to it."""
+    path = list(_walk_up(plan.shelf, end))
+    abandoned = [item for item in path if not item.live]
+    if not abandoned:
+        return
+    top = abandoned[-1]
+    rival = plan.shelf.get(top.superseded_by or "")
+    if rival is None or rival.parent != top.parent:
+        return  # superseded for what it says, not for where it stands
+    by = top.superseded_by
+    for item in abandoned:
+        if item.superseded_by == by:
+            plan.revive(item)
+            for fact in _facts_of(plan.shelf, item):
+                if fact.superseded_by == by:
+                    plan.revive(fact)
+    for item in plan.shelf.with_parent(top.parent):
+        if item.live and item.role == top.role and item.chain != top.chain:
+            _abandon(plan, item, top.id, at)
+
+
+def _walk_up(shelf: Shelf, end: bytes) -> Iterator[Item]:
+    """The messages that precede, the last first."""
+    seen: set[bytes] = set()
+    while end not in seen:
+        seen.add(end)
+        turns = [item for item in shelf.with_chain(end) if item.kind == "turn"]
+        if not turns:
+            return
+        yield turns[-1]
+        end = turns[-1].parent
+
+
+def _abandon(plan: Plan, item: Item, by: str, at: datetime) -> None:
+    """*item*, what followed it and what was learnt from all that."""
+    waiting = [item]
+    seen: set[str] = set()
+    while waiting:
+        current = waiting.pop()
+        if current.id in seen:
+            continue
+        seen.add(current.id)
+        if current.live and current.id != by:
+            plan.supersede(current, by, at)
+            plan.tally["retracted"] += 1
+        for fact in _facts_of(plan.shelf, current):
+            if fact.live:
+                plan.supersede(fact, by, at)
+                plan.tally["retracted"] += 1
+        waiting += [next_ for next_ in plan.shelf.with_parent(current.chain) if next_.kind == "turn"]
+
+
+def _facts_of(shelf: Shelf, item: Item) -> list[Item]:
+    """What was learnt from this message alone, and was not corrected by hand."""
+    return [
+        fact
+        for fact in shelf.with_chain(item.chain)
+        if fact.kind == "fact" and fact.origin != "hand" and len(fact.sources) <= 1
+    ]

@@ -1,0 +1,95 @@
+"""Carries plans out: in the store, and for whoever follows a user's memories."""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from proxy.embedders.base import Embedder
+from proxy.keeper import wire
+from proxy.models import Record, Scope
+from proxy.packing import make_pack
+from proxy.remember.plan import Plan
+from proxy.remember.records import make_records
+from proxy.remember.shelf import Shelf
+from proxy.stores.base import Store
+
+# Memories on all shelves together, about 800 bytes each.
+MOST_ITEMS: Final = 100_000
+
+
+class Scribe:
+    """Knows the shelves of the users written to last, and writes for one caller at a time.
+
+    *on_change* hears of every change after it is durable. *tally* counts what became of what was said.
+    """
+
+    def __init__(self, store: Store, embedder: Embedder) -> None:
+        self.on_change: Callable[[wire.Changed], None] = lambda _: None
+        self.tally: Counter[str] = Counter()
+        self._store = store
+        self._embedder = embedder
+        self._shelves: OrderedDict[str, Shelf] = OrderedDict()
+
+    async def plan(self, scope: Scope) -> Plan:
+        """A new plan for a user. Raises StoreError when nothing can be read of them."""
+        shelf = self._shelves.pop(scope.key, None)
+        if shelf is None:
+            shelf = await asyncio.to_thread(self._read, scope)
+        self._shelves[scope.key] = shelf
+        return Plan(shelf)
+
+    def forget(self, scope: Scope) -> None:
+        """Reads the user's memories anew when they are needed next."""
+        self._shelves.pop(scope.key, None)
+
+    async def carry_out(self, plans: Mapping[Scope, Plan]) -> None:
+        """Writes what *plans* say.
+
+        Raises:
+            EmbedderError, StoreError: nothing was announced. Some may be written, and planning anew finds it there.
+        """
+        try:
+            await self._carry_out(plans)
+        except BaseException:
+            for scope in plans:
+                self.forget(scope)
+            raise
+        for plan in plans.values():
+            self.tally.update(plan.tally)
+        self._trim()
+
+    async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
+        drafts = [draft for plan in plans.values() for draft in plan.added.values()]
+        records = iter(await make_records(drafts, self._embedder))
+        fresh = {scope: [next(records) for _ in plan.added] for scope, plan in plans.items()}
+        changed = {scope: await self._change(scope, plan) for scope, plan in plans.items()}
+        owned = {scope: [*fresh[scope], *changed[scope]] for scope in plans if fresh[scope] or changed[scope]}
+        if owned:
+            await asyncio.to_thread(self._store.put, owned)
+        for scope, plan in plans.items():
+            if plan.removed:
+                await asyncio.to_thread(self._store.delete, scope, sorted(plan.removed))
+            self._announce(scope, owned.get(scope, []), plan.removed)
+
+    async def _change(self, scope: Scope, plan: Plan) -> list[Record]:
+        if not plan.changed:
+            return []
+        return plan.apply(await asyncio.to_thread(self._store.fetch_ids, scope, list(plan.changed)))
+
+    def _announce(self, scope: Scope, records: list[Record], removed: set[str]) -> None:
+        """What holds is there, and what does not is gone."""
+        holding = [record for record in records if record.memory.superseded_by is None]
+        gone = {record.memory.id for record in records if record.memory.superseded_by is not None} | removed
+        if holding or gone:
+            self.on_change(wire.Changed(scope, make_pack(holding) if holding else None, removed=sorted(gone)))
+
+    def _read(self, scope: Scope) -> Shelf:
+        return Shelf(self._store.fetch(scope, self._store.list_rows(scope)))
+
+    def _trim(self) -> None:
+        """Keeps the shelves that were used last."""
+        total = sum(map(len, self._shelves.values()))
+        while total > MOST_ITEMS and len(self._shelves) > 1:
+            _, dropped = self._shelves.popitem(last=False)
+            total -= len(dropped)

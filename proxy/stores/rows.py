@@ -1,0 +1,64 @@
+"""Where records lie in Chroma: which shard, and under what name."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from proxy.models import Scope
+
+# A user's load costs the same with 1,000 and with 100,000 memories of others (see `memory-proxy bench`).
+SHARDS: Final = 16
+# What the ledger calls the row in which a user is named; rows of records have 16 characters or more.
+USER_ROW: Final = "user"
+
+
+class Row(NamedTuple):
+    """What is to be put where."""
+
+    scope: Scope
+    memory_id: str
+    name: str
+    packed: bytes
+
+
+def find_shard(user_key: str) -> int:
+    """The number of the shard in which all records of a user are."""
+    return crc32(user_key.encode()) % SHARDS
+
+
+def name_row(scope: Scope, memory_id: str) -> str:
+    """The id of a record."""
+    # With the user's key in it, an id that somebody imports can only ever meet their own. Twelve bytes: among a
+    # billion memories two are the same once in 10^11 times.
+    raw = f"{scope.key}.{memory_id}".encode()
+    return urlsafe_b64encode(blake2b(raw, digest_size=12, person=b"mp-row").digest()).decode()
+
+
+def name_old_row(scope: Scope, memory_id: str) -> str:
+    """The id that earlier versions gave a record, in collections of their own."""
+    return f"{scope.key}.{memory_id}"
+
+
+def group_by_user(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """The names of *rows* by user key."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.scope.key, []).append(row.name)
+    return groups
+
+
+def group_by_shard(rows: Iterable[Row]) -> dict[int, list[Row]]:
+    """*rows* by the number of their shard."""
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(find_shard(row.scope.key), []).append(row)
+    return groups
+
+
+def make_points(names: Sequence[str]) -> Any:
+    """A vector of one number for each of *names*, spread evenly: of equal ones Chroma's index could make nothing."""
+    return np.array([[crc32(name.encode()) / 2**32] for name in names], np.float32)
