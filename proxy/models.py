@@ -51,14 +51,14 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
 
     *first_index* is the position of ``messages[0]`` among the conversation's user and assistant texts; system,
     developer and tool messages do not count, so that a position does not move when a client adds one. *at*: when the
-    request came, before its answer. *truncated*: of the reply, the last of *messages*, only the beginning could be kept.
+    request came, before its answer. *truncated*: of the reply, the last of *messages*, there is only the beginning.
 
     *chain*: from :mod:`proxy.chain`, of all that precedes ``messages[0]``, and *prior* the digests of the last of that,
     one after the other. *links*: the digests of *messages*, before anything in them was masked. *named*: the
     conversation's id is the client's own.
 
     *step*: the request handed a tool's result back, so that its question is known already, or is nobody's. A request
-    that is answered with calls of tools has no reply among its messages. *echo*: the reply says little that the block of
+    that is answered with calls of tools has no reply. *echo*: the reply says little that the block of
     memories had not said. *block*: that block, where a model is to look for facts.
     """
 

@@ -427,6 +427,14 @@ async def test_a_budget_of_tokens_is_kept(open_extractor: Open, upstream: Upstre
     assert not (await fail(extractor)).counted
 
 
+async def test_an_odd_cost_is_estimated(extractor: Extractor, upstream: Upstream) -> None:
+    """The facts are there all the same."""
+    odd = {**json.loads(completion(json.dumps({"facts": [GOOD]}))), "usage": {"total_tokens": "many"}}
+    upstream.script(respond(json.dumps(odd).encode()))
+    done = await extract(extractor)
+    assert (len(done.facts), 0 < done.tokens < 200) == (1, True)
+
+
 async def test_failed_calls_count(open_extractor: Open, upstream: Upstream) -> None:
     """A model that is down is not asked for ever."""
     extractor = open_extractor(calls_per_hour=1)

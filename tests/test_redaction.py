@@ -179,9 +179,9 @@ def test_numbers_that_are_no_cards(text: str) -> None:
     [
         "api_key=a1a1a1a1a1a1a1a1a1a1",  # hardly any variety
         "api_key=release-2023-05-01-build-17",
-        "token=https://example.com/a1b2c3d4e5f6/x",
+        'token=https://example.com/a1b2c3d4e5f6g7h8/x, or "token": "https://a1B2c3D4e5F6g7H8.org"',
         "next_page_token=a8f3b2c9d7e1a4f6b8c0",  # worth nothing to anybody
-        "recovery: first we rest and then eat well each day and walk home",
+        "recovery: first rest and then sleep well each day and walk home again",
         "mysql -u root -port 3306",
         "curl -u ada:$PASSWORD https://example.com",
         "Authorization: Basic c29tZXRoaW5n",  # has no password in it

@@ -29,8 +29,8 @@ class Reply(msgspec.Struct, frozen=True):
     """A finished answer of the assistant.
 
     *truncated*: the text is not all of it: more than :data:`TEXT_LIMIT` characters, or too many bytes around them to be
-    read. *finish_reason* is empty where it was among what was not read. *is_step*: it calls tools, and the text, if any,
-    is none that a conversation counts.
+    read. *finish_reason* is empty where it was among what was not read. *is_step*: it calls tools, and the text, if
+    any, is none that a conversation counts.
     """
 
     text: str

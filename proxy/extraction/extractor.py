@@ -1,5 +1,6 @@
 """Extraction as the worker sees it: a batch in, facts out."""
 
+import asyncio
 import importlib
 import time
 from collections import Counter
@@ -63,7 +64,8 @@ class Extractor:
         for prompt in prompts:
             asked = await self._ask(scope, prompt)
             calls, tokens = calls + asked.calls, tokens + asked.tokens
-            _sift(asked.items, prompt, evidence, found, dropped)
+            # 0.2 ms a fact, 60 in the longest of conversations.
+            await asyncio.to_thread(_sift, asked.items, prompt, evidence, found, dropped)
         return Extraction(list(found.values()), dict(dropped), calls, tokens)
 
     async def aclose(self) -> None:

@@ -203,9 +203,9 @@ class _Check:
         instruction = self._kind == "instruction"
         if any(clause.asks for clause in run) and not (instruction and _is_polite(run)):
             return "question"
-        if any(clause.supposed for clause in run):
-            return "pretended"
         has = {tag for token in self._tokens if not _is_dated(token, self._dates) for tag in token.tags}
+        if any(clause.supposed or ("if" not in has and clause.has("if")) for clause in run):
+            return "pretended"
         if any(clause.denied != (("no" in has) != ("dislike" in has)) for clause in run):
             return "negated"
         if not instruction and any(clause.modal != ("modal" in has) for clause in run):

@@ -37,8 +37,9 @@ def _find_list(text: str) -> list[Any] | None:
         if value is not None and (found := _as_list(value[0])) is not None:
             return found
     broken = _LIST.search(text) or re.match(r"\s*(?:```\w*\s*)?\[", text)
+    found = list(_salvage(text, broken.end())) if broken else []
     # Of a list that breaks off within its first fact nothing is known.
-    return (list(_salvage(text, broken.end())) or None) if broken else None
+    return found if any(isinstance(part, dict) for part in found) else None
 
 
 def _as_list(value: Any) -> list[Any] | None:

@@ -107,6 +107,22 @@ _RELATIVE: Final[tuple[tuple[str, tuple[int, int]], ...]] = (
         (-120, 0),
     ),
 )
+# North and south of the equator, and a little longer than in the calendar.
+_SEASONS: Final = (
+    (
+        r"summer|sommer|zomer|l'ete|d'ete|ete dernier|verano|verao|estate|лет(?:о|ом)|夏天|夏|여름",
+        frozenset({6, 7, 8, 9, 12, 1, 2, 3}),
+    ),
+    (r"winter|hiver|invierno|inverno|зим(?:а|ой)|冬天|冬|겨울", frozenset({11, 12, 1, 2, 3, 6, 7, 8, 9})),
+    (
+        r"spring|fruhling|fruhjahr|printemps|primavera|lente|весн(?:а|ой)|春天|春|봄",
+        frozenset({3, 4, 5, 6, 9, 10, 11, 12}),
+    ),
+    (
+        r"autumn|(?:the|this|last|next) fall|herbst|automne|otono|outono|autunno|осень(?:ю)?|秋天|秋|가을",
+        frozenset({9, 10, 11, 12, 3, 4, 5, 6}),
+    ),
+)
 _UNITS: Final[Mapping[str, float]] = {
     r"days?|tag(?:en|e)?|jours?|dias?|giorn[oi]|dagen|dag|dni|дн(?:я|ей)|gun|天|日|일": 1,
     r"weeks?|wochen?|semaines?|semanas?|settiman[ae]|weken|veckor|tygodni\w*|недел\w*|hafta|周|星期|週間|주": 7,
@@ -194,7 +210,7 @@ def allows(said: str, named: Date, at: date) -> bool:
     span = _span(named)
     if span is None or not _EARLIEST <= at <= _LATEST:
         return False
-    return any(_overlap(span, days) and _has_weekday(said, named) for days in _find_relative(said, at))
+    return any(_overlap(span, days) and _fits(said, named) for days in _find_relative(said, at))
 
 
 def _find_months(said: str) -> Iterator[Date]:
@@ -231,8 +247,11 @@ def _overlap(one: _Days, other: _Days) -> bool:
     return one.first <= other.last and other.first <= one.last
 
 
-def _has_weekday(said: str, named: Date) -> bool:
-    """Whether a day is one of the weekdays that were said, if any was."""
+def _fits(said: str, named: Date) -> bool:
+    """Whether a day is one of the weekdays, or a month in one of the seasons, that were said, if any was."""
+    seasons = [months for pattern, months in _seasons() if pattern.search(fold_like(said))]
+    if named.month is not None and seasons and not any(named.month in months for months in seasons):
+        return False
     if named.day is None or named.year is None or named.month is None:
         return True
     days = {number for number, pattern in enumerate(_weekdays()) if pattern.search(fold_like(said))}
@@ -297,6 +316,11 @@ def _lone_month() -> re.Pattern[str]:
 @cache
 def _weekdays() -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(_bound(names)) for names in _WEEKDAYS)
+
+
+@cache
+def _seasons() -> tuple[tuple[re.Pattern[str], frozenset[int]], ...]:
+    return tuple((re.compile(_bound(words)), months) for words, months in _SEASONS)
 
 
 @cache

@@ -41,7 +41,7 @@ TABLE: Final = (
     Row(
         "skipped_total",
         "counter",
-        "Chat requests that were no user's turn, by rule; custom for the configured ones, command for commands to memory.",
+        "Chat requests that were no user's turn, by rule; custom for configured ones, command for commands to memory.",
         ("rule",),
     ),
     Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",)),
@@ -52,8 +52,8 @@ TABLE: Final = (
     Row(
         "messages_total",
         "counter",
-        "What became of journaled messages: stored, known (stored before), duplicate (of one that it took the place of), "
-        "superseded, retracted (an edited or regenerated branch), wordless (greetings, thanks), echo (of the memories), "
+        "What became of journaled messages: stored, known (stored before), duplicate (a newer one has its place), "
+        "superseded, retracted (an edited or regenerated branch), wordless (greetings, thanks), echo (of memories), "
         "empty, unasked (a tool's step without its question), erased, evicted, off, command.",
         ("outcome",),
     ),

@@ -24,6 +24,7 @@ _COURTESY: Final = 200
 _SHORTEST_FRAME: Final = 20
 # In characters: no greeting is longer.
 _SHORT: Final = 80
+_BEGINNING: Final = 200
 _WORD: Final = re.compile(r"\w+(?:'\w+)*")
 _COMMAND: Final = re.compile(r"\s*/memory(?:\s|\Z)", re.IGNORECASE)
 
@@ -159,10 +160,9 @@ def _find_answer_flaw(memory: Memory, exchange: Exchange, tombstone: Tombstone, 
 
 def _says_something(text: str) -> bool:
     """Whether there is anything in *text* beside greetings, thanks and stop words."""
-    words = _WORD.findall(text[:_SHORT].casefold().replace("’", "'"))
-    if len(text) <= _SHORT and all(word in COURTESIES for word in words):
-        return False
-    return any(True for _ in terms(text))
+    if len(text) <= _SHORT:
+        return not COURTESIES.issuperset(_WORD.findall(text.casefold().replace("’", "'"))) and bool(terms(text))
+    return bool(terms(text[:_BEGINNING])) or bool(terms(text))
 
 
 def supersede_by_topic(plan: Plan, draft: Draft) -> None:
