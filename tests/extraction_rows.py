@@ -677,7 +677,7 @@ BAD: Final = [
     Row("The guy I met lives in Ohio.", "The user lives in Ohio.", "unsupported"),
     Row("Maria told me that she lives in Ohio.", "The user lives in Ohio.", "attributed"),
     Row("Maria and Ben live in Ohio.", "The user lives in Ohio.", "attributed"),
-    Row("My friend asked if I live in Ohio.", "The user lives in Ohio.", "modal"),
+    Row("My friend asked if I live in Ohio.", "The user lives in Ohio.", "modal pretended attributed"),
     Row("Do you think I live in Ohio?", "The user lives in Ohio.", "question"),
     Row("Living in Ohio must be nice.", "The user lives in Ohio.", "modal"),
     Row("What's it like to live in Ohio?", "The user lives in Ohio.", "unsupported"),

@@ -209,31 +209,6 @@ def test_what_is_new(messages: list[object], first_new: int, new: list[str], is_
     assert request.is_tool_step is is_tool_step
 
 
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        ([], False),
-        ([TEA], False),
-        ([TEA, ANSWER], False),
-        ([TEA, CALL, RESULT], False),
-        ([TEA, CALL, RESULT, ANSWER], True),
-        ([TEA, CALL, RESULT, ANSWER, MORE], True),
-        ([TEA, CALL, RESULT, ANSWER, MORE, CALL, RESULT], True),
-        ([TEA, CALL, RESULT, ANSWER, MORE, ANSWER], False),
-        ([TEA, ANSWER, MORE, CALL, RESULT, CALL, RESULT, ANSWER], True),
-        ([TEA, CALL, RESULT, {"role": "assistant", "content": " "}, ANSWER, MORE], True),
-        ([TEA, CALL, RESULT, ANSWER, ANSWER, MORE], True),
-        ([TEA, {"role": "function", "name": "f", "content": "1"}, ANSWER], True),
-        ([TEA, CALL, RESULT, {"role": "user", "content": [{"type": "image_url"}]}, ANSWER], False),
-        ([CALL, RESULT, ANSWER, TEA], True),
-        ([ANSWER, TEA], False),
-    ],
-)
-def test_answered_in_steps(messages: list[object], expected: bool) -> None:
-    """The last finished answer is of a tool loop if a tool's result stands between it and its question."""
-    assert parse(body_of(*messages)).answered_in_steps is expected
-
-
 ODD: list[object] = [None, "", " \n", 7, [], {}]
 
 

@@ -19,7 +19,7 @@ from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
-from proxy.models import Exchange, Memory, Message, Record, Scope
+from proxy.models import Exchange, Memory, Message, Record, Scope, now
 from proxy.remember.records import refresh
 from proxy.remember.segment import make_turn
 from proxy.statements import Statement
@@ -337,3 +337,119 @@ async def test_a_directory_is_opened_once(settings: Settings, vault: Vault) -> N
     with pytest.raises(LockedError, match="a test"):
         async with open_vault(settings, Holder(2, "another")):
             pass
+
+
+def exchange(user: str, text: str) -> Exchange:
+    return Exchange(user, "c", 0, [Message("user", text)], AT)
+
+
+@pytest.mark.parametrize("step", ["list_rows", "put"])
+async def test_what_could_not_be_learnt_is_learnt_the_next_time(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A failure in the middle of a batch leaves nobody's exchange for known that was not stored."""
+    batch = [exchange("ada", "The harbour is near."), exchange("bob", "The zoo is far away.")]
+    whole = getattr(EmbeddedChroma, step)
+
+    def fail(store: EmbeddedChroma, asked: Scope | Mapping[Scope, object]) -> object:
+        if asked == BOB or (isinstance(asked, dict) and BOB in asked):
+            raise StoreError("down")
+        return whole(store, asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedChroma, step, fail)
+        async with vault.writing:
+            with pytest.raises(StoreError):
+                await vault.learn(batch)
+    async with vault.writing:
+        await vault.learn(batch)
+        await vault.learn(batch)
+    assert (await listed(vault, ADA), await listed(vault, BOB)) == (
+        [["The harbour is near."]],
+        [["The zoo is far away."]],
+    )
+
+
+async def test_a_memory_by_hand_is_masked_and_wins(vault: Vault) -> None:
+    """It takes the place of what was said about the same; the edit of one overwrites its text for good."""
+    async with vault.writing:
+        await vault.learn([exchange("ada", "I'm vegetarian.")])
+    added = await vault.add(ADA, "I'm vegan. Token: ghp_" + "A1b2C3d4" * 4 + "E5f6")
+    assert added.text == "I'm vegan. Token: [secret: github_token]"
+    assert await listed(vault, ADA) == [[added.text]]
+    edited = await vault.edit(ADA, added.id, "I'm vegan at home.")
+    assert edited is not None
+    assert (edited.id, edited.origin) == (added.id, "hand")
+    assert await listed(vault, ADA) == [["I'm vegan at home."]]
+    assert await vault.edit(ADA, "no such id", "x") is None
+
+
+async def test_who_has_memory_switched_off_is_told_nothing_and_teaches_nothing(vault: Vault) -> None:
+    """What was there stays, and is there again when it is on."""
+    async with vault.writing:
+        await vault.learn([exchange("ada", "The harbour is near.")])
+    await vault.switch(ADA, off=True)
+    async with aclosing(vault.load_parts(ADA)) as parts:
+        assert [(len(part.pack.memories), part.off) async for part in parts] == [(0, True)]
+    async with vault.writing:
+        await vault.learn([exchange("ada", "The zoo is far away.")])
+    await vault.switch(ADA, off=False)
+    assert len((await vault.load(ADA)).memories) == 1
+
+
+async def test_the_least_useful_goes_first(settings: Settings) -> None:
+    """What holds no more, then what the assistant said, then the oldest; what was written by hand stays."""
+    few = config.load(
+        flags={
+            "data_dir": settings.data_dir,
+            "embedding": {"provider": "none"},
+            "retention": {"max_memories_per_user": 3},
+        }
+    )
+    async with open_vault(few, HOLDER) as vault:
+        by_hand = await vault.add(ADA, "Ada has a boat.")
+        async with vault.writing:
+            for day, text in enumerate(("The harbour is near.", "The zoo is far away.", "Trains are late.")):
+                said = [Message("user", text), Message("assistant", f"{text} So I have heard.")]
+                await vault.learn([Exchange("ada", f"c{day}", 0, said, AT + timedelta(days=day))])
+        (texts,) = await listed(vault, ADA)
+        assert sorted(texts) == sorted([by_hand.text, "Trains are late.", "The zoo is far away."])
+        assert vault.scribe.tally["evicted"] == 4
+
+
+async def test_what_is_too_old_goes(settings: Settings) -> None:
+    """Of every user, when the keeper looks; not what was written by hand."""
+    async with open_vault(settings, HOLDER) as vault:
+        await vault.take_in([talk("ada", "an old one"), talk("ada", "a new one", conversation="d", at=now())])
+        by_hand = await vault.add(BOB, "Bob has a boat.")
+    flags = {"data_dir": settings.data_dir, "embedding": {"provider": "none"}, "retention": {"max_age_days": 1}}
+    async with open_vault(config.load(flags=flags), HOLDER) as vault:
+        await vault.apply_retention()
+        assert await listed(vault, ADA) == [["a new one"]]
+        assert await listed(vault, BOB) == [[by_hand.text]]
+
+
+async def test_an_erased_memory_does_not_come_back_from_the_journal(settings: Settings, vault: Vault) -> None:
+    """Where its exchange waits for another attempt: of that, the rest is stored."""
+    said = [Message("user", "The harbour is near."), Message("assistant", "It is, by the river.")]
+    waiting = Exchange("ada", "c", 0, said, AT)
+    async with aclosing(JournalWriter(settings.data_dir)) as journal:
+        journal.start()
+        await journal.append(waiting)
+    async with vault.writing:
+        await vault.learn([waiting])
+    (memory,) = [m for m in (await vault.memories(ADA, 9, None)).memories if m.role == "user"]
+    receipt = await vault.erase(ADA, [memory.id])
+    assert (receipt.memories, receipt.journal_entries) == (1, 1)
+    async with vault.writing:
+        await vault.learn([entry.exchange for entry in vault.journal.take(9)])
+    assert await listed(vault, ADA) == [["It is, by the river."]]
+
+
+async def test_two_receipts_of_one_erasure_differ_from_those_of_another(vault: Vault) -> None:
+    """The digest covers what was erased, when and of whom."""
+    await vault.take_in([talk("ada", "one", "two")])
+    first = await vault.erase(ADA, None)
+    second = await vault.erase(ADA, None)
+    assert len({first.digest, second.digest}) == 2
+    assert (first.memories, second.memories) == (2, 0)

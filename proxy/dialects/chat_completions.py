@@ -7,7 +7,6 @@ bytes, so that numbers, key order, white space and unknown fields reach upstream
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import takewhile
 from typing import Final, Self
 
 import msgspec
@@ -148,13 +147,6 @@ class ChatRequest:
     def is_tool_step(self) -> bool:
         """Whether the request only hands a tool's result back: nobody said anything since the last request."""
         return bool(self._turns) and self._turns[-1].role in _RESULT_ROLES
-
-    @property
-    def answered_in_steps(self) -> bool:
-        """Whether the last finished answer came out of a tool loop: of what tools gave back since its question."""
-        answers = (index for index, message in reversed(self._said) if message.role == "assistant")
-        before = reversed(self._turns[: next(answers, 0)])
-        return any(turn.role in _RESULT_ROLES for turn in takewhile(lambda turn: turn.role != "user", before))
 
     @cached_property
     def instructions(self) -> list[str]:

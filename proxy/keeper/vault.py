@@ -113,7 +113,7 @@ class Vault:
 
     async def shelf(self, scope: Scope) -> Shelf:
         """What is known of a user's memories. The caller holds :attr:`writing`, and changes nothing."""
-        return (await self.scribe.plan(scope)).shelf
+        return await self.scribe.look(scope)
 
     async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
         """Users, latest activity first."""
@@ -179,9 +179,9 @@ class Vault:
     async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool = False) -> Memory | None:
         """The memory with another *text*, and with *restore* as one that holds; None where there is none."""
         async with self.writing:
+            found = await self.fetch(scope, [memory_id])
             plan = await self.scribe.plan(scope)
             item = plan.shelf.get(memory_id)
-            found = await self.fetch(scope, [memory_id]) if item is not None else []
             if item is None or not found:
                 return None
             memory = found[0].memory

@@ -78,11 +78,11 @@ class Database:
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
-                # SQLite itself has rolled back after some errors, and the first one tells more.
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+            finally:
+                if self._connection.in_transaction:
+                    # The error that led here tells more than one of this.
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
 
     def clean(self) -> None:
         """Empties the log, in which pages are as they were before what was deleted was overwritten."""

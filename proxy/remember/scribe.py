@@ -31,12 +31,20 @@ class Scribe:
         self._embedder = embedder
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
 
-    async def plan(self, scope: Scope) -> Plan:
-        """A new plan for a user. Raises StoreError when nothing can be read of them."""
-        shelf = self._shelves.pop(scope.key, None)
+    async def look(self, scope: Scope) -> Shelf:
+        """What is known of a user, for somebody who changes nothing. Raises StoreError when it cannot be read."""
+        shelf = self._shelves.get(scope.key)
         if shelf is None:
-            shelf = await asyncio.to_thread(self._read, scope)
-        self._shelves[scope.key] = shelf
+            shelf = self._shelves[scope.key] = await asyncio.to_thread(self._read, scope)
+        self._shelves.move_to_end(scope.key)
+        return shelf
+
+    async def plan(self, scope: Scope) -> Plan:
+        """A new plan for a user. Raises StoreError when what is known of them cannot be read."""
+        shelf = await self.look(scope)
+        # Until the plan is carried out the shelf is ahead of the store. If it never is, the shelf is forgotten with it: on
+        # one that was kept, what was not stored would pass for known.
+        self.forget(scope)
         return Plan(shelf)
 
     def forget(self, scope: Scope) -> None:
@@ -49,13 +57,9 @@ class Scribe:
         Raises:
             EmbedderError, StoreError: nothing was announced. Some may be written, and planning anew finds it there.
         """
-        try:
-            await self._carry_out(plans)
-        except BaseException:
-            for scope in plans:
-                self.forget(scope)
-            raise
-        for plan in plans.values():
+        await self._carry_out(plans)
+        for scope, plan in plans.items():
+            self._shelves[scope.key] = plan.shelf
             self.tally.update(plan.tally)
         self._trim()
 
