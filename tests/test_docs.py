@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from proxy import config
 from proxy.cli.main import COMMANDS
 from proxy.config import Settings
+from proxy.observe.metrics import TABLE
 from tests.processes import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -66,6 +67,13 @@ def test_the_readme_has_every_command() -> None:
     table = [line.partition("|")[2].partition("|")[0] for line in README.read_text(encoding="utf-8").splitlines()]
     for name in COMMANDS:
         assert any(f"`{name}" in cell for cell in table), name
+
+
+def test_the_readme_has_every_metric() -> None:
+    """Its table says of each what the table in the source says."""
+    text = README.read_text(encoding="utf-8")
+    rows = [f"| `{row.name}` | {row.kind} | {', '.join(row.labels)} | {row.help} |" for row in TABLE]
+    assert [row for row in rows if row not in text] == []
 
 
 def test_what_is_commented_out_is_right_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,9 @@ CALLS = [{"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}]
     ],
 )
 def test_streams_that_are_not_kept(stream: bytes) -> None:
-    """Without text, or without a proper end, there is no reply."""
-    assert fold([stream]) is None
+    """Without text, or without a proper end, there is no reply; a step of a tool has no text that counts."""
+    reply = fold([stream])
+    assert reply is None or (reply.is_step and not reply.text)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +178,9 @@ def test_bodies_that_are_kept(body: object, text: str) -> None:
     ],
 )
 def test_bodies_that_are_not_kept(body: object) -> None:
-    """Tool calls, errors and other shapes are no reply."""
-    assert fold_body(body) is None
+    """Errors and other shapes are no reply; a tool's call has no text that counts."""
+    reply = fold_body(body)
+    assert reply is None or (reply.is_step and not reply.text)
 
 
 def test_incomplete_bodies_are_not_kept() -> None:
@@ -257,7 +259,9 @@ def test_a_huge_event_may_have_had_the_finish_reason() -> None:
     choice = {"index": 0, "delta": {"content": "Hello"}, **large, "finish_reason": "stop"}
     assert fold([event({"choices": [choice]}), DONE]) == Reply("Hello", "", truncated=True)
     assert fold([event({"choices": [{"finish_reason": "tool_calls", **choice, **large}]}), DONE]) is not None
-    assert fold([event({"choices": [{"index": 0, "finish_reason": "tool_calls", "delta": {}, **large}]}), DONE]) is None
+    step = fold([event({"choices": [{"index": 0, "finish_reason": "tool_calls", "delta": {}, **large}]}), DONE])
+    assert step is not None
+    assert step.is_step
 
 
 def in_pieces(data: bytes) -> Iterable[bytes]:
@@ -274,7 +278,7 @@ LARGE = "A" * (BODY_LIMIT + 100_000)
         (completion("Hello", audio={"data": LARGE}), Reply("Hello", "", truncated=True)),
         (completion("é" * BODY_LIMIT), Reply("é" * TEXT_LIMIT, "", truncated=True)),
         ({"audio": LARGE, **completion("Hello")}, None),
-        (completion("Hello", tool_calls=[{"id": LARGE}]), None),
+        (completion("Hello", tool_calls=[{"id": LARGE}]), Reply("", "", truncated=False, is_step=True)),
         ({"error": {"message": LARGE}}, None),
         ([LARGE], None),
         (LARGE, None),

@@ -224,7 +224,7 @@ async def test_an_entry_that_no_process_survives_is_set_aside(bench: Bench) -> N
     """Handed out again and again and never settled: at first with others, then alone, then no more."""
     await bench.say("a", "poison", "b")
     bench.shelf.refuse = lambda texts: KeyboardInterrupt() if "poison" in texts else None
-    for _ in range(8):
+    for _ in range(9):
         with suppress(KeyboardInterrupt):
             while await bench.hire().step():
                 pass

@@ -166,6 +166,8 @@ class Interceptor:
                 deadline_s=self._settings.memory.deadline_ms / 1000,
                 conversation_id=turn.conversation_id,
             )
+        if recollection.status == "off":
+            return recollection
         if "inject" not in turn.abilities:
             failed = recollection.status in ("timeout", "error")
             return Recollection(recollection.status if failed else "shadow")

@@ -61,6 +61,8 @@ def abandon_siblings(plan: Plan, place: Place, exchange: Exchange, by: str) -> N
     """What followed the place until now, but for what *exchange* itself says, is superseded by the memory *by*."""
     first = chain.extend(place.chain, chain.split(exchange.links)[:1])
     _return_to(plan, first if plan.shelf.with_chain(first) else place.chain, exchange.at)
+    if not place.index and not exchange.named:
+        return  # every conversation without a name begins there
     for item in plan.shelf.with_parent(place.chain):
         if item.chain != first and item.live and item.role == "user" and _is_edit(plan.shelf, place, item, exchange):
             _abandon(plan, item, by, exchange.at)
@@ -101,7 +103,7 @@ def find_earlier_attempts(shelf: Shelf, asked: bytes, exchange: Exchange) -> lis
 def _find_end(shelf: Shelf, exchange: Exchange) -> Place | None:
     """Behind the last message of the window that is known; of a message that stands twice, the last one counts."""
     prior = chain.split(exchange.prior)
-    turns = [item for item in shelf if item.conversation_id == exchange.conversation_id and item.kind == "turn"]
+    turns = shelf.with_conversation(exchange.conversation_id)
     for known in range(len(prior), 0, -1):
         ends = [item for item in turns if chain.extend(item.parent, prior[known - 1 : known]) == item.chain]
         if ends:
@@ -117,12 +119,11 @@ def _restarts(shelf: Shelf, exchange: Exchange) -> bool:
     It does where earlier ones brought theirs along, and where it says nearly what the first one said.
     """
     words = find_words(exchange.messages[0])
-    for item in shelf:
-        if item.conversation_id == exchange.conversation_id and item.kind == "turn":
-            if item.index > 1 and item.role == "user" and shelf.with_chain(item.parent):
-                return True
-            if item.index == 0 and len(words & item.words) >= _ALIKE * min(len(words), len(item.words)) > 0:
-                return True
+    for item in shelf.with_conversation(exchange.conversation_id):
+        if item.index > 1 and item.role == "user" and shelf.with_chain(item.parent):
+            return True
+        if item.index == 0 and len(words & item.words) >= _ALIKE * min(len(words), len(item.words)) > 0:
+            return True
     return False
 
 
@@ -133,11 +134,8 @@ def _is_edit(shelf: Shelf, place: Place, item: Item, exchange: Exchange) -> bool
         return item.conversation_id == exchange.conversation_id
     if place.index < _LONG and abs(exchange.at - item.at) >= _SOON:
         return False
-    # Not at the beginning, nor where only greetings precede, with which any conversation may begin.
-    return any(
-        known.conversation_id == exchange.conversation_id and known.index < place.index and known.kind == "turn"
-        for known in shelf
-    )
+    # Not where only greetings precede, with which any conversation may begin.
+    return any(known.index < place.index for known in shelf.with_conversation(exchange.conversation_id))
 
 
 def _return_to(plan: Plan, end: bytes, at: datetime) -> None:

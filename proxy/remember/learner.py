@@ -196,7 +196,7 @@ def _precede(shelf: Shelf, first: Item) -> list[Item]:
 
 def _list_conversation(shelf: Shelf, conversation_id: str) -> list[Item]:
     """What holds of a conversation, in order."""
-    turns = [i for i in shelf if i.conversation_id == conversation_id and i.kind == "turn" and i.live]
+    turns = [item for item in shelf.with_conversation(conversation_id) if item.live]
     return sorted(turns, key=lambda item: item.index)
 
 

@@ -80,8 +80,9 @@ class Reconciler:
 
     def _make_turn(self, exchange: Exchange, place: Place, number: int) -> Memory:
         said = exchange.messages[number]
-        # Without blocks of memories that came back with it.
-        text = self._block.sub("", said.text).strip() if self._block is not None else said.text
+        text = said.text
+        if self._block is not None and self._block.search(text):  # memories that came back with it
+            text = self._block.sub("", text).strip()
         message = Message(said.role, text, said.name, said.created_at)
         turn = make_turn(exchange.scope, place.conversation_id, place.index + number, message, exchange.at)
         if exchange.truncated and number == len(exchange.messages) - 1:

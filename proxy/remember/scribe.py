@@ -42,7 +42,7 @@ class Scribe:
     async def plan(self, scope: Scope) -> Plan:
         """A new plan for a user. Raises StoreError when what is known of them cannot be read."""
         shelf = await self.look(scope)
-        # Until the plan is carried out the shelf is ahead of the store. If it never is, the shelf is forgotten with it: on
+        # Until the plan is carried out the shelf is ahead of the store. If it never is, it takes the shelf along: on
         # one that was kept, what was not stored would pass for known.
         self.forget(scope)
         return Plan(shelf)

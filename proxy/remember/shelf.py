@@ -65,6 +65,7 @@ class Shelf:
         self._by_parent: _Index = defaultdict(list)
         self._by_gist: _Index = defaultdict(list)
         self._by_topic: _Index = defaultdict(list)
+        self._by_conversation: _Index = defaultdict(list)
         self._last: dict[str, int] = {}  # index of each conversation
         for record in records:
             self.add(make_item(record.memory, record.chain, record.parent, record.statements))
@@ -115,6 +116,10 @@ class Shelf:
         """What states something about *topic*, and little else."""
         return self._find(self._by_topic, topic)
 
+    def with_conversation(self, conversation_id: str) -> list[Item]:
+        """What was said in a conversation, in the order in which it came."""
+        return [item for item in self._find(self._by_conversation, conversation_id) if item.kind == "turn"]
+
     def last_index(self, conversation_id: str) -> int:
         """Of what was said last in a conversation; -1 where nothing was."""
         return self._last.get(conversation_id, -1)
@@ -128,6 +133,7 @@ class Shelf:
             (self._by_parent, (item.parent,)),
             (self._by_gist, (item.gist,)),
             (self._by_topic, item.topics),
+            (self._by_conversation, (item.conversation_id,)),
         )
         for index, keys in indexes:
             for key in keys:

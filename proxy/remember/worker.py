@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 128
 # Memories written at once: a batch keeps erasures and imports waiting, and is announced in one go.
 MEMORIES: Final = 256
+# Handed out so often and never settled, an entry may be what the process does not survive. Once is often chance: it is
+# handed out with up to 127 others.
+SUSPECT: Final = 2
 # The journal is looked at this often even if nobody tells of news, for what a crashed edge left behind.
 IDLE_S: Final = 1.0
 # Retries: 0.5 s, 1 s, 2 s … up to a minute, each shortened by up to a half so that they spread.
@@ -190,8 +193,8 @@ def _limit(entries: list[Entry]) -> list[Entry]:
     total = 0
     for index, entry in enumerate(entries):
         total += len(entry.exchange.messages)
-        if index and (total > MEMORIES or entry.taken):
+        if index and (total > MEMORIES or entry.taken >= SUSPECT):
             return entries[:index]
-        if entry.taken:
+        if entry.taken >= SUSPECT:
             return entries[:1]
     return entries
