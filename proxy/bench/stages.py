@@ -22,7 +22,7 @@ from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_floor, start_proxy, start_upstream
 from proxy.bench.streams import measure_crowd, measure_gaps
-from proxy.bench.turmoil import measure_idle_lag, measure_journaling, measure_storing
+from proxy.bench.turmoil import measure_draining, measure_idle_lag, measure_journaling, measure_storing
 from proxy.bench.world import World, open_world
 from proxy.bench.writing import measure_writing
 from proxy.errors import MemoryProxyError
@@ -116,7 +116,7 @@ class Stages:
         """Starts the servers on a store in which each of *users* has so many memories, and visits them."""
 
         async def measure() -> list[Row]:
-            with open_world(upstream, floor, proxy, self._conditions.admin_headers) as world:
+            with open_world(upstream, floor, proxy, self._conditions.admin_headers, data_dir) as world:
                 return await visit(world)
 
         self._say(f"filling a store with {sum(users.values()):,} memories")
@@ -147,12 +147,14 @@ class Stages:
         rows += await self._do("enduring", measure_growth(world, plan))
         rows += await self._do("idling", measure_idle_lag(world, plan))
         rows += await self._do("journaling", measure_journaling(world, plan))
+        rows += await self._do("storing a backlog while chats go on", measure_draining(world, plan))
         return rows + await self._do("storing while chats go on", measure_storing(world, plan))
 
     async def _visit_storing(self, world: World) -> list[Row]:
         await world.wait_ready()
         await Chats().visit(world.proxied, USER)  # loads the user's memories, which is not what is measured
-        return await self._do("storing while chats go on", measure_storing(world, self._plan))
+        rows = await self._do("storing a backlog while chats go on", measure_draining(world, self._plan))
+        return rows + await self._do("storing while chats go on", measure_storing(world, self._plan))
 
     async def _visit_large(self, world: World) -> list[Row]:
         await world.wait_ready()

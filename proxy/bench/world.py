@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from proxy.bench.control import Control
 from proxy.bench.load import Endpoint
@@ -9,9 +10,15 @@ from proxy.bench.processes import Child
 
 
 class World(Control):
-    """Three ways to one upstream: :attr:`direct`, :attr:`floored` and :attr:`proxied`. Made by :func:`open_world`."""
+    """Three ways to one upstream: :attr:`direct`, :attr:`floored` and :attr:`proxied`. Made by :func:`open_world`.
 
-    def __init__(self, upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str]) -> None:
+    *data_dir* is the proxy's.
+    """
+
+    def __init__(
+        self, upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str], data_dir: Path
+    ) -> None:
+        self.data_dir = data_dir
         self.floor = floor
         self.proxy = proxy
         self.direct = Endpoint(upstream.url())
@@ -25,9 +32,11 @@ class World(Control):
 
 
 @contextmanager
-def open_world(upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str]) -> Iterator[World]:
+def open_world(
+    upstream: Child, floor: Child, proxy: Child, admin_headers: Mapping[str, str], data_dir: Path
+) -> Iterator[World]:
     """A world of servers that listen already; whether the keeper is up yet is the caller's to ask."""
-    world = World(upstream, floor, proxy, admin_headers)
+    world = World(upstream, floor, proxy, admin_headers, data_dir)
     try:
         yield world
     finally:

@@ -24,7 +24,7 @@ _COURTESY: Final = 200
 _SHORTEST_FRAME: Final = 20
 # In characters: no greeting is longer.
 _SHORT: Final = 80
-_BEGINNING: Final = 200
+_ANY_WORD: Final = re.compile(r"\w{5}")
 _WORD: Final = re.compile(r"\w+(?:'\w+)*")
 _COMMAND: Final = re.compile(r"\s*/memory(?:\s|\Z)", re.IGNORECASE)
 
@@ -163,7 +163,8 @@ def _says_something(text: str) -> bool:
     """Whether there is anything in *text* beside greetings, thanks and stop words."""
     if len(text) <= _SHORT:
         return not COURTESIES.issuperset(_WORD.findall(text.casefold().replace("’", "'"))) and bool(terms(text))
-    return bool(terms(text[:_BEGINNING])) or bool(terms(text))
+    # Looking for index words would cost more than all else here.
+    return _ANY_WORD.search(text) is not None or bool(terms(text))
 
 
 def supersede_by_topic(plan: Plan, draft: Draft) -> None:
