@@ -1,10 +1,14 @@
 """``/healthz``, ``/readyz`` and ``/metrics``."""
 
+import json
+from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
+from starlette.requests import Request
 
+from proxy.edge.health import Health
 from proxy.errors import KeeperError
 from proxy.keeper import wire
 from proxy.observe.metrics import CONTENT_TYPE
@@ -28,11 +32,12 @@ async def test_a_proxy_that_is_well(proxy: Proxy) -> None:
     )
 
 
-async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy) -> None:
     """It is told with its reason; if the keeper does not say why, without."""
-    supervisor, keeper = proxy.app.supervisor, proxy.app.keeper
-    assert supervisor.status is not None
-    monkeypatch.setattr(supervisor, "status", msgspec.structs.replace(supervisor.status, pending=1, failed=2))
+    status = proxy.app.supervisor.status
+    assert status is not None
+    # Not the real one, which asks the keeper again every two seconds.
+    supervisor = SimpleNamespace(status=msgspec.structs.replace(status, pending=1, failed=2))
     row = wire.FailedRow(7, "ada", "store", 10, "the disk is full", "2024-05-01T10:00:00Z")
     for answer, told in (
         (wire.JournalPage(1, 0, 2, 3.0, None, [row]), {"reason": "the disk is full"}),
@@ -40,10 +45,12 @@ async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy, monkeypatc
         (KeeperError("it went away"), {}),
         (TimeoutError(), {}),
     ):
-        monkeypatch.setattr(keeper, "call", AsyncMock(side_effect=[answer]))
-        ready = await proxy.control("GET", "/readyz")
-        assert (ready.status, ready.json["status"]) == (200, "ready")
-        assert ready.json["journal"] == {"pending": 1, "extracting": 0, "failed": 2, **told}
+        keeper = SimpleNamespace(call=AsyncMock(side_effect=[answer]))
+        health = Health(proxy.app.dataplane, proxy.app.journal, supervisor, proxy.app.metrics, keeper)  # type: ignore[arg-type]
+        ready = await health.ready(Request({"type": "http"}))
+        told_of = json.loads(bytes(ready.body))
+        assert (ready.status_code, told_of["status"]) == (200, "ready")
+        assert told_of["journal"] == {"pending": 1, "extracting": 0, "failed": 2, **told}
 
 
 async def test_before_the_keeper_is_up(launch: Launch) -> None:

@@ -260,12 +260,69 @@ async def test_each_step_of_a_tool_loop_gets_the_block(proxy: Proxy, upstream: U
     question = {"role": "user", "content": QUESTION}
     call = {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
     result = {"role": "tool", "tool_call_id": "call_1", "content": "Biscuit"}
-    blocks = []
+    blocks, statuses = [], []
     for messages in ([question], [question, call, result]):
         upstream.script(respond(completion(None, finish_reason="tool_calls", tool_calls=[TOOL_CALL])))
-        await proxy.chat(knowing, json.dumps({"messages": messages}).encode())
+        answer = await proxy.chat(knowing, json.dumps({"messages": messages}).encode())
         blocks.append(block_of(upstream))
+        statuses.append((answer.memory, answer.header("x-memory-count") is None))
     assert blocks[0] == blocks[1]
+    assert statuses == [("injected", False), ("skipped", True)]
+
+
+async def test_a_step_of_a_loop_that_nobody_began_here(proxy: Proxy, upstream: Upstream, knowing: str) -> None:
+    """Its question got no block, and gets none now; nothing of it is kept."""
+    call = {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "Biscuit"}
+    body = json.dumps({"messages": [{"role": "user", "content": QUESTION}, call, result]}).encode()
+    before = await proxy.texts(knowing)
+    assert (await proxy.chat(knowing, body)).memory == "skipped"
+    assert upstream.last.body == body
+    assert await proxy.texts(knowing) == before
+
+
+TITLE = """### Task:
+Generate a concise, 3-5 word title with an emoji summarizing the chat history.
+### Guidelines:
+- The title should clearly represent the main theme of the talk.
+### Output:
+JSON, a title.
+### Chat History:
+<chat_history>
+USER: Where did we meet the beagle Biscuit?
+ASSISTANT: At the lake.
+</chat_history>"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "body"),
+    [
+        ("title", ask(TITLE)),
+        ("health_check", ask("ping", max_tokens=1)),
+        ("no_words", json.dumps({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}).encode()),
+    ],
+)
+async def test_what_is_no_users_turn_is_skipped(
+    proxy: Proxy, upstream: Upstream, knowing: str, rule: str, body: bytes
+) -> None:
+    """Jobs of chat UIs and the like: relayed byte for byte, nothing recalled, nothing kept, and counted."""
+    before, counted = await proxy.texts(knowing), proxy.metric("skipped_total", rule=rule)
+    answer = await proxy.chat(knowing, body)
+    assert (answer.status, answer.memory) == (200, "skipped")
+    assert upstream.last.body == body
+    assert await proxy.texts(knowing) == before
+    assert proxy.metric("skipped_total", rule=rule) == counted + 1
+
+
+async def test_an_operators_own_rule(launch: Launch, upstream: Upstream, user: str) -> None:
+    """From the configuration, with the built-in ones switched off."""
+    rules = [{"name": "sidebar", "where": "system", "pattern": "for the sidebar$"}]
+    proxy = await launch(classification={"builtin": False, "rules": rules})
+    system = {"role": "system", "content": "Sum this up for the sidebar"}
+    body = json.dumps({"messages": [system, {"role": "user", "content": FACT}]}).encode()
+    assert (await proxy.chat(user, body)).memory == "skipped"
+    assert (await proxy.chat(user, ask(TITLE))).memory == "empty"
+    assert FACT not in await proxy.texts(user)
 
 
 async def test_a_restart_remembers(launch: Launch, upstream: Upstream, user: str) -> None:

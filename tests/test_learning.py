@@ -11,7 +11,7 @@ from proxy.tasks import Tasks
 from tests.conftest import Launch
 from tests.harness import Gate, Proxy, Upstream, respond, stream
 from tests.harness.payloads import DONE, TOOL_CALL, ask, completion, completion_of, event, events, failure
-from tests.harness.proxy import CHAT
+from tests.harness.proxy import CHAT, user_path
 from tests.harness.upstream import JSON, Visit, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -240,3 +240,28 @@ async def test_the_question_is_kept_when_a_tool_is_called(
     received = await proxy.chat(user, ask("What is the weather like?", stream=isinstance(answer, list)))
     assert (received.status, received.body) == (200, b"".join(answer) if isinstance(answer, list) else answer)
     assert await proxy.texts(user) == ["What is the weather like?"]
+
+
+def talk(*said: str) -> bytes:
+    """A conversation by turns, the user first."""
+    roles = ("user", "assistant")
+    return json.dumps({"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]}).encode()
+
+
+async def test_an_edit_and_a_regenerated_answer(proxy: Proxy, upstream: Upstream, user: str) -> None:
+    """What came of the abandoned branch holds no more, and shows as superseded, with what took its place and when."""
+    opening, answer = "My dog is called Rex.", "What a nice name for a dog."
+    for said, reply in (
+        ((opening,), answer),
+        ((opening, answer, "I live in Berlin."), "Berlin is lovely."),
+        ((opening, answer, "I live in Munich."), "Munich is fine."),
+        ((opening, answer, "I live in Munich."), "Munich is finer."),
+    ):
+        upstream.script(respond(completion(reply)))
+        await proxy.chat(user, talk(*said))
+    assert await proxy.texts(user) == [opening, answer, "I live in Munich.", "Munich is finer."]
+    answered = await proxy.control("GET", f"{user_path(user)}/memories?include=superseded")
+    by_text = {memory["text"]: memory for memory in answered.json["memories"]}
+    assert by_text["I live in Berlin."]["superseded_by"] == by_text["I live in Munich."]["id"]
+    assert by_text["Munich is fine."]["superseded_by"] == by_text["Munich is finer."]["id"]
+    assert by_text["I live in Berlin."]["valid_until"]

@@ -1,9 +1,9 @@
 """The second look: a model reads what was stored, and the facts that it finds are kept beside it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -56,7 +56,7 @@ class Learner:
         self,
         journal: JournalReader,
         memories: Memories,
-        extract: Callable[[Scope, Batch], Awaitable[Extraction]],
+        extract: Callable[[Scope, Batch], Coroutine[Any, Any, Extraction]],
         fail_open: FailOpen,
         tasks: Tasks,
         *,
@@ -70,7 +70,9 @@ class Learner:
         self._tasks = tasks
         self._max_attempts = max_attempts
         self._concurrency = concurrency
-        self._at_work: dict[str, asyncio.Task[None]] = {}  # by the user's key
+        # By the user's key.
+        self._at_work: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[Extraction]] = {}
         self._news = asyncio.Event()
 
     def notice(self) -> None:
@@ -78,8 +80,11 @@ class Learner:
         self._news.set()
 
     def cancel(self, scope: Scope) -> None:
-        """Work for this user ends now; what is left of it in the journal is not this method's business."""
-        if task := self._at_work.get(scope.key):
+        """Nobody waits any longer for what the model finds about this user; its entries are tried again, if they stay.
+
+        Storing is not interrupted: it goes on in a thread, and what comes next has to wait for it.
+        """
+        if task := self._asking.get(scope.key):
             task.cancel()
 
     async def run(self) -> None:
@@ -161,9 +166,21 @@ class Learner:
             batch = await self._read(shelf, scope, [entry.exchange for entry in entries])
         if not any(said.role == "user" and not said.context for said in batch.messages):
             return
-        extraction = await self._extract(scope, batch)
+        extraction = await self._ask(scope, batch)
         async with self._memories.writing:
             await self._memories.learn_facts(scope, extraction)
+
+    async def _ask(self, scope: Scope, batch: Batch) -> Extraction:
+        asking = self._asking[scope.key] = self._tasks.spawn(self._extract(scope, batch), name="ask", awaited=True)
+        try:
+            await asyncio.wait((asking,))
+        finally:
+            del self._asking[scope.key]
+            asking.cancel()  # does nothing to one that has ended
+        if asking.cancelled():
+            raise ExtractionError("something of this user was erased meanwhile", counted=False)
+        found: Extraction = asking.result()
+        return found
 
     async def _read(self, shelf: Shelf, scope: Scope, exchanges: Sequence[Exchange]) -> Batch:
         """What is still kept of *exchanges*, in what it was said, beside what it may concern."""

@@ -40,9 +40,6 @@ class Store(Protocol):
     def fetch_ids(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no particular order."""
 
-    def known(self, scope: Scope, ids: Sequence[str]) -> set[str]:
-        """Those of *ids* that the user has a record of."""
-
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
 

@@ -248,12 +248,6 @@ class EmbeddedChroma:
         return list(self._fetch_ids(scope, ids))
 
     @_translated()
-    def known(self, scope: Scope, ids: Sequence[str]) -> set[str]:
-        """Those of *ids* that the user has a record of."""
-        # Opened, and not just looked for: what cannot be read does not exist, and may be put again.
-        return {record.memory.id for record in self._fetch_ids(scope, ids)}
-
-    @_translated()
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
         removed = 0
