@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ from proxy.extraction import Batch, Extraction, Fact
 from proxy.journal import JournalWriter
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
-from proxy.models import Memory, Record, Scope
+from proxy.models import Memory, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.remember.learner import Learner
 from proxy.remember.worker import Worker
-from proxy.stores.chroma import EmbeddedChroma
 from proxy.tasks import Tasks
 from tests import conversations
 from tests.conftest import Launch
@@ -256,28 +254,6 @@ async def test_an_erasure_ends_work_under_way(study: Study) -> None:
     assert (receipt.memories, receipt.journal_entries) == (2, 1)
     study.model.gate.set()
     await flushing
-    assert (await study.vault.memories(ADA, 9, None, include_superseded=True)).memories == []
-
-
-async def test_an_erasure_waits_for_what_is_being_stored(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fact on its way into the store, which a thread carries, is there before the user is erased, and not after."""
-    entered, released, put = threading.Event(), threading.Event(), EmbeddedChroma.put
-
-    def wait(store: EmbeddedChroma, records: Mapping[Scope, Sequence[Record]]) -> None:
-        entered.set()
-        released.wait(10)
-        put(store, records)
-
-    study.model.find = lambda batch: [fact(batch, "The user lives in Lisbon.", "Lisbon")]
-    await study.say(MOVED)
-    monkeypatch.setattr(EmbeddedChroma, "put", wait)
-    flushing = study.tasks.spawn(study.learner.flush(), name="flush")
-    assert await asyncio.to_thread(entered.wait, 10)
-    erasing = study.tasks.spawn(study.vault.erase(ADA, None), name="erase")
-    await asyncio.sleep(0)  # the erasure has told everybody, and waits
-    released.set()
-    await flushing
-    await erasing
     assert (await study.vault.memories(ADA, 9, None, include_superseded=True)).memories == []
 
 
