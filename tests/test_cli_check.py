@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,3 +182,12 @@ def test_eval_needs_a_data_set(tmp_path: Path) -> None:
     assert (
         result.stderr == f"memory-proxy: {tmp_path}: neither conversations.jsonl nor conversations.jsonl.gz is there\n"
     )
+
+
+def test_what_needs_an_extra_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that a server would not start with is no valid one."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    monkeypatch.delitem(sys.modules, "proxy.redaction.personal", raising=False)
+    result = invoke("check", "--data-dir", tmp_path, MEMORY_PROXY_REDACTION__PERSONAL="true")
+    assert result.exit_code == 2
+    assert "memory-proxy[personal]" in result.stderr

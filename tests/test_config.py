@@ -196,3 +196,11 @@ def test_a_key_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError, match=r"upstream\.api_key: .*one line") as caught:
         load(tmp_path, "")
     assert "hush" not in str(caught.value)
+
+
+def test_an_item_of_a_list_is_named_with_its_value(tmp_path: Path) -> None:
+    """By its number; the value is the one that is wrong."""
+    path = tmp_path / "config.yaml"
+    path.write_text('classification: {rules: [{"name": "x", "pattern": "("}]}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^classification\.rules\.0\.pattern: '\(': should be a regular expression"):
+        config.load(path)

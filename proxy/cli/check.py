@@ -10,6 +10,7 @@ from rich.text import Text
 from proxy.cli import options, output
 from proxy.cli.probes import Finding, examine
 from proxy.config import Settings
+from proxy.redaction import Redactor
 
 STYLES: Final = {"ok": "green", "note": "yellow", "failed": "red"}
 
@@ -22,6 +23,8 @@ def check(
 ) -> None:
     """Validate the configuration and reach everything that a server needs; exit 0 if all is well, else 1."""
     settings = options.load(config, data_dir)
+    with options.reported():
+        Redactor(settings.redaction)  # may need what is not installed
     findings = [_describe_configuration(settings, config), *asyncio.run(examine(settings, server))]
     healthy = all(finding.state != "failed" for finding in findings)
     if as_json:

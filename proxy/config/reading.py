@@ -105,7 +105,10 @@ def _value_at(path: list[str], given: Mapping[str, Any]) -> Any:
         return os.environ[variable]
     node: Any = given
     for part in path:
-        node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, list) and part.isdigit():
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, Mapping) else None
     return node
 
 
