@@ -233,6 +233,18 @@ async def test_an_entry_that_no_process_survives_is_set_aside(bench: Bench) -> N
     assert failed.reason == "the keeper ended each time while this was being stored"
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_who_is_only_near_a_crash_is_not_set_aside(bench: Bench, attempts: int) -> None:
+    """Even where one attempt is all that is allowed: a process that ends is not the fault of all that it had at hand."""
+    await bench.say("a", "b")
+    for _ in range(2):
+        assert len(bench.reader.take(BATCH)) == 2  # and the process is killed
+    while await bench.hire(max_attempts=attempts).step():
+        pass
+    assert bench.shelf.stored == ["a", "b"]
+    assert bench.reader.counts().failed == 0
+
+
 async def test_what_is_stored_goes_on_to_the_next_stage(bench: Bench) -> None:
     """Where a model is to look at it, it is not done yet."""
     await bench.say("a")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
-from proxy.extraction.lexicons import DENSE, NONE, Lexicon, Tags, get_lexicon
+from proxy.extraction.lexicons import DENSE, LEXICONS, NONE, SPACED_LATIN, Lexicon, Tags, get_lexicon
 from proxy.extraction.lexicons.base import CONCEPTS
 from proxy.text.folding import fold, fold_word
 from proxy.text.scripts import split_word, stem
@@ -34,20 +34,7 @@ _FUNCTION: Final = frozenset(_CONTENTLESS.split())
 _CAPITALS: Final = frozenset({"may", "will"})
 # Shorter words, in letters that stand for sounds, and shorter ends of Japanese verbs, say nothing.
 _SHORTEST: Final = 3
-_STEMMERS: Final = {
-    "en": "english",
-    "de": "german",
-    "nl": "dutch",
-    "sv": "swedish",
-    "da": "danish",
-    "fr": "french",
-    "es": "spanish",
-    "pt": "portuguese",
-    "it": "italian",
-    "pl": "polish",
-    "cs": "czech",
-    "tr": "turkish",
-}
+_STEMMERS: Final = {language: LEXICONS[language] or "english" for language in SPACED_LATIN}
 
 
 class Token(NamedTuple):

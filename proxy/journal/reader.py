@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import structlog
 
+import proxy.journal.queries as queries
 from proxy.errors import JournalError
-from proxy.journal import queries
 from proxy.journal.database import BUSY_S, Database, FullError
 from proxy.journal.entries import STAGES, Entry, FailedEntry, JournalCounts, checksum, decode, encode
 from proxy.models import Exchange, Scope

@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
-from proxy.ledger import keys, tombstones
+import proxy.ledger.keys as keys
+import proxy.ledger.tombstones as tombstones
 from proxy.ledger.cache import Cache
 from proxy.ledger.database import Database
 from proxy.ledger.keys import Keys

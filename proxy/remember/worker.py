@@ -114,8 +114,8 @@ class Worker:
         return entries
 
     async def _work(self, entries: list[Entry]) -> tuple[int, int]:
-        if entries[0].taken >= self._max_attempts:
-            # Not the reason of a failed attempt: each time, the process has ended.
+        if entries[0].taken >= max(self._max_attempts, SUSPECT + 1):
+            # Each time the process has ended, at least once over this entry alone.
             await self._park(entries[0], "the keeper ended each time while this was being stored", ENTRY)
             return 0, 1
         if failure := await self._store(entries):

@@ -76,18 +76,17 @@ def get_lexicon(language: str) -> Lexicon:
     folded: defaultdict[str, Tags] = defaultdict(frozenset)
     endings: defaultdict[str, Tags] = defaultdict(frozenset)
     phrases: defaultdict[str, dict[tuple[str, ...], Tags]] = defaultdict(dict)
-    for group, words in groups.items():
+    for group, word in ((group, word) for group, words in groups.items() for word in words):
         tags = frozenset({group}) if group != "numbers" else NONE
-        for word in words:
-            first, *rest = word.replace("-", "_").split("_")
-            if rest:
-                phrases[first][tuple(rest)] = phrases[first].get(tuple(rest), NONE) | tags
-            elif word.endswith("*"):
-                endings[word[:-1]] |= tags
-            elif word.isascii() or language not in SPACED_LATIN:
-                folded[_fold(word)] |= tags
-            else:
-                exact[word] |= tags
+        first, *rest = word.replace("-", "_").split("_")
+        if rest:
+            phrases[first][tuple(rest)] = phrases[first].get(tuple(rest), NONE) | tags
+        elif word.endswith("*"):
+            endings[word[:-1]] |= tags
+        elif word.isascii() or language not in SPACED_LATIN:
+            folded[_fold(word)] |= tags
+        else:
+            exact[word] |= tags
     return Lexicon(
         language,
         dict(exact),
