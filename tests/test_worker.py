@@ -174,7 +174,7 @@ async def test_after_too_many_attempts_an_entry_is_set_aside(bench: Bench) -> No
     for _ in range(3):
         await bench.worker.flush()
     (failed,) = bench.reader.failed(9)
-    assert (failed.user_id, failed.reason, failed.attempts) == ("ada", "cannot take this", 2)
+    assert (failed.user_id, failed.reason, failed.attempts) == ("ada", "cannot take this", 3)
     assert bench.shelf.stored == ["b"]
     bench.shelf.refuse = lambda _: None
     assert bench.reader.retry_failed() == 1
@@ -235,7 +235,7 @@ async def test_an_entry_that_no_process_survives_is_set_aside(bench: Bench) -> N
 
 @pytest.mark.parametrize("attempts", [1, 2])
 async def test_who_is_only_near_a_crash_is_not_set_aside(bench: Bench, attempts: int) -> None:
-    """Even where one attempt is all that is allowed: a process that ends is not the fault of all that it had at hand."""
+    """Even where one attempt is all that is allowed: that a process ends is not the fault of all that it had."""
     await bench.say("a", "b")
     for _ in range(2):
         assert len(bench.reader.take(BATCH)) == 2  # and the process is killed

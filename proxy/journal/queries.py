@@ -33,7 +33,7 @@ DONE: Final = "DELETE FROM entries WHERE seq = ?"
 POSTPONE: Final = """
     UPDATE entries SET attempts = attempts + ?, not_before = ?, reason = ? WHERE seq = ? AND state = 0
 """
-PARK: Final = "UPDATE entries SET state = 1, reason = ?, kind = ? WHERE seq = ?"
+PARK: Final = "UPDATE entries SET state = 1, attempts = attempts + ?, reason = ?, kind = ? WHERE seq = ?"
 ADVANCE: Final = """
     UPDATE entries SET stage = 1, attempts = 0, reason = '', not_before = ? WHERE seq = ? AND state = 0 AND stage = 0
 """

@@ -85,9 +85,11 @@ class JournalReader:
         until = time.time() + delay_s
         self._settle(queries.POSTPONE, [(int(counted), until, reason, seq) for seq in seqs], seqs)
 
-    def park(self, seqs: Sequence[int], reason: str, kind: str) -> None:
-        """Gives up on entries until :meth:`release` of *kind* or :meth:`retry_failed`; later ones go on."""
-        self._settle(queries.PARK, [(reason, kind, seq) for seq in seqs], seqs)
+    def park(self, seqs: Sequence[int], reason: str, kind: str, *, counted: bool = False) -> None:
+        """Gives up on entries until :meth:`release` of *kind* or :meth:`retry_failed`; later ones go on. *counted*: one
+        more attempt failed.
+        """
+        self._settle(queries.PARK, [(int(counted), reason, kind, seq) for seq in seqs], seqs)
 
     def release(self, kind: str) -> int:
         """Makes due again what was parked for *kind*, its attempts forgotten; answers how many."""
@@ -240,15 +242,15 @@ def _select_user(busy: Collection[str], now: float, limit: int, connection: sqli
     return connection.execute(queries.TAKE_USER, {"user": free[0], "limit": limit}).fetchall() if free else []
 
 
-def _decoded(rows: list[Row]) -> tuple[list[Entry], list[tuple[str, str, int]]]:
-    """The entries in *rows*, and (reason, kind, number) of those that cannot be read."""
+def _decoded(rows: list[Row]) -> tuple[list[Entry], list[tuple[int, str, str, int]]]:
+    """The entries in *rows*, and (attempts, reason, kind, number) of those that cannot be read."""
     entries: list[Entry] = []
-    damaged: list[tuple[str, str, int]] = []
+    damaged: list[tuple[int, str, str, int]] = []
     for seq, payload, crc, attempts, stage, user_key, taken in rows:
         try:
             entries.append(Entry(seq, decode(payload, crc), attempts, stage, taken or 0, user_key))
         except JournalError as exc:
-            damaged.append((str(exc), DAMAGED, seq))
+            damaged.append((0, str(exc), DAMAGED, seq))
     return entries, damaged
 
 

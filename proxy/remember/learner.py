@@ -152,7 +152,7 @@ class Learner:
         log.warning("extraction_failed", reason=reason, attempts=entries[0].attempts + 1)
         spent = [entry.seq for entry in entries if failure.counted and entry.attempts + 1 >= self._max_attempts]
         if spent:
-            await asyncio.to_thread(self._journal.park, spent, reason, _KIND)
+            await asyncio.to_thread(self._journal.park, spent, reason, _KIND, counted=True)
         left = [entry.seq for entry in entries if entry.seq not in spent]
         if left:
             wait_s = delay(entries[0].attempts, first_s=_FIRST_DELAY_S, most_s=_LONGEST_DELAY_S)

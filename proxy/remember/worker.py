@@ -116,7 +116,7 @@ class Worker:
     async def _work(self, entries: list[Entry]) -> tuple[int, int]:
         if entries[0].taken >= max(self._max_attempts, SUSPECT + 1):
             # Each time the process has ended, at least once over this entry alone.
-            await self._park(entries[0], "the keeper ended each time while this was being stored", ENTRY)
+            await self._park(entries[0], "the keeper ended each time while this was being stored", ENTRY, counted=False)
             return 0, 1
         if failure := await self._store(entries):
             if len(entries) > 1:
@@ -166,14 +166,14 @@ class Worker:
         self._note(failure.reason)
         for entry in entries:
             if entry.attempts + 1 >= self._max_attempts:
-                await self._park(entry, failure.reason, self._blame(entry, failure))
+                await self._park(entry, failure.reason, self._blame(entry, failure), counted=True)
             else:
                 wait_s = delay(entry.attempts, first_s=FIRST_DELAY_S, most_s=LONGEST_DELAY_S)
                 await asyncio.to_thread(self._journal.postpone, [entry.seq], failure.reason, wait_s)
 
-    async def _park(self, entry: Entry, reason: str, kind: str) -> None:
-        log.error("entry_set_aside", seq=entry.seq, reason=reason, attempts=entry.attempts + 1)
-        await asyncio.to_thread(self._journal.park, [entry.seq], reason, kind)
+    async def _park(self, entry: Entry, reason: str, kind: str, *, counted: bool) -> None:
+        log.error("entry_set_aside", seq=entry.seq, reason=reason, attempts=entry.attempts + counted)
+        await asyncio.to_thread(self._journal.park, [entry.seq], reason, kind, counted=counted)
 
     def _blame(self, entry: Entry, failure: Failure) -> str:
         worked_since = self._stored_at is not None and self._stored_at > entry.exchange.at
