@@ -196,3 +196,15 @@ def test_openings_that_are_alike_are_kept() -> None:
     memory.say("My weight this morning was 80 kilos, says the scale.", answer="Well done so far.")
     memory.say("My weight this morning was 81 kilos, says the scale.", answer="A little more, then.")
     assert memory.superseded == []
+
+
+def test_what_was_superseded_for_what_it_says_is_no_branch() -> None:
+    """Who goes on behind it, or says it again, abandons no other conversation: they all begin at the same place."""
+    memory = Memory()
+    memory.say(DOG, answer=NICE)
+    memory.say("I'm vegetarian.", answer="No meat, then.")
+    memory.say("I'm vegan.", answer="No cheese, then.")
+    memory.say("I'm vegetarian.", "No meat, then.", "Which soup do you suggest?", answer="Lentils are good.")
+    memory.say("I'm vegetarian.", answer="So it is meat only.")
+    assert {DOG, NICE, "No cheese, then.", "Which soup do you suggest?", "I'm vegetarian."} <= set(memory.live)
+    assert memory.plan.tally["retracted"] == 0

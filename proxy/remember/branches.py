@@ -146,8 +146,8 @@ def _return_to(plan: Plan, end: bytes, at: datetime) -> None:
         return
     top = abandoned[-1]
     rival = plan.shelf.get(top.superseded_by or "")
-    if rival is None or rival.parent != top.parent:
-        return  # superseded for what it says, not for where it stands
+    if rival is None or rival.parent != top.parent or rival.conversation_id != top.conversation_id:
+        return  # superseded for what it says, not for where it stands: all nameless conversations begin at one place
     by = top.superseded_by
     for item in abandoned:
         if item.superseded_by == by:
@@ -156,7 +156,8 @@ def _return_to(plan: Plan, end: bytes, at: datetime) -> None:
                 if fact.superseded_by == by:
                     plan.revive(fact)
     for item in plan.shelf.with_parent(top.parent):
-        if item.live and item.role == top.role and item.chain != top.chain:
+        rivals = item.conversation_id == top.conversation_id and item.role == top.role and item.chain != top.chain
+        if rivals and item.live:
             _abandon(plan, item, top.id, at)
 
 
