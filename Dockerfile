@@ -6,9 +6,9 @@ WORKDIR /src
 RUN python -m venv /opt/memory-proxy
 COPY pyproject.toml README.md LICENSE requirements.lock ./
 # The development tools in the lock stay out: pip takes only what the package itself asks for, at the locked versions.
-RUN sed -E 's/ *\\$//; /^ *--hash/d' requirements.lock > constraints.txt
+RUN sed -E 's/ *\\$//; /^ *--hash/d; s/^([^ =[]+)\[[^]]*\]/\1/' requirements.lock > constraints.txt
 COPY proxy ./proxy
-RUN /opt/memory-proxy/bin/pip install --constraint constraints.txt .
+RUN /opt/memory-proxy/bin/pip install --constraint constraints.txt ".[redis,otel,personal]"
 # tiktoken's tables, so that tokens are counted exactly without a download at run time. A build without network goes on:
 # the proxy then counts with its estimate.
 ENV TIKTOKEN_CACHE_DIR=/opt/memory-proxy/tiktoken

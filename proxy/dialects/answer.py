@@ -168,9 +168,10 @@ def _decode(decoder: "msgspec.json.Decoder[T]", payload: bytes | bytearray) -> T
     # Python servers write NaN into logprobs, JavaScript ones cut emojis in half between two deltas: the standard
     # library reads both.
     try:
-        return msgspec.convert(json.loads(payload), decoder.type)
+        converted: T = msgspec.convert(json.loads(payload), decoder.type)
     except (ValueError, RecursionError):
         return None
+    return converted
 
 
 def _mend(text: str) -> str:
