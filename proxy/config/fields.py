@@ -21,6 +21,18 @@ lines. Later lines correct earlier ones.
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# RFC 2104 wants no less than what the hash gives, half of it is what nobody can guess.
+SHORTEST_SECRET = 16
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("should have 1 to 64 letters, digits, dots, dashes and underscores")
+    return value
+
+
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -81,3 +93,45 @@ def _pattern(value: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+def _journal_url(value: SecretStr) -> SecretStr:
+    # Secret, because it may have a password in it.
+    url = value.get_secret_value()
+    parts = urlsplit(url)
+    if url != "sqlite" and not (parts.scheme in ("redis", "rediss") and parts.hostname) and parts.scheme != "unix":
+        raise ValueError("should be sqlite, redis://HOST:PORT/DB, rediss://… or unix:///PATH")
+    _ = parts.port  # raises ValueError where it is no number
+    return value
+
+
+JournalUrl = Annotated[SecretStr, AfterValidator(_journal_url)]
+
+
+def _shared_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().encode()) < SHORTEST_SECRET:
+        raise ValueError(f"should have {SHORTEST_SECRET} bytes or more, such as `openssl rand -hex 32` makes")
+    return value
+
+
+SharedSecret = Annotated[Key, AfterValidator(_shared_secret)]
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("should be an origin such as https://ops.example.com")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+def _sha256(value: str) -> str:
+    if not SHA256.fullmatch(value):
+        raise ValueError("should be 64 hexadecimal digits: `printf %s KEY | sha256sum`")
+    return value.lower()
+
+
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+Name = Annotated[str, AfterValidator(_name)]

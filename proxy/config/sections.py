@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from proxy.address import Address
-from proxy.config.fields import DEFAULT_TEMPLATE, File, HeaderName, Key, Pattern, Template, UpstreamUrl
+from proxy.config.fields import DEFAULT_TEMPLATE, File, JournalUrl, Key, Name, Pattern, Template, UpstreamUrl, Url
 from proxy.models import Mode
 
 
@@ -21,7 +21,11 @@ class Section(BaseModel):
 class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(8787, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64)
     max_body_mb: float = Field(64, gt=0, le=4096)
+    max_header_kb: float = Field(64, ge=1, le=1024)
+    max_connections: int = Field(10_000, ge=1)
+    client_timeout_s: float = Field(60, gt=0)
     keep_alive_s: int = Field(75, ge=1)
     heartbeat_s: float | None = Field(None, gt=0)
     shutdown_grace_s: float = Field(30, ge=0)
@@ -57,12 +61,6 @@ class Upstream(Section):
         return value
 
 
-class Identity(Section):
-    mode: Literal["header"] = "header"
-    header: HeaderName = "X-User-Id"
-    body_fallback: bool = True
-
-
 class MemorySettings(Section):
     mode: Mode = "full"
     budget_tokens: int = Field(1000, ge=100, le=100_000)
@@ -70,6 +68,7 @@ class MemorySettings(Section):
     placement: Literal["system", "tail"] = "system"
     template: Template = DEFAULT_TEMPLATE
     commands: bool = False
+    holdout_percent: float = Field(0, ge=0, le=100)
 
 
 def _openai_key() -> SecretStr | None:
@@ -123,8 +122,16 @@ class Redaction(Section):
 
 
 class Journal(Section):
+    url: JournalUrl = SecretStr("sqlite")
+    prefix: Name = "memory-proxy"
     max_attempts: int = Field(10, ge=1)
     max_mb: float = Field(1024, ge=1)
+
+    @property
+    def redis_url(self) -> str | None:
+        """Where replicas share a journal; None where it is a file of this one's own."""
+        url = self.url.get_secret_value()
+        return None if url == "sqlite" else url
 
 
 class Retention(Section):
@@ -140,8 +147,24 @@ class Embedding(Section):
 
 
 class Store(Section):
-    mode: Literal["embedded"] = "embedded"
+    mode: Literal["embedded", "http", "cloud"] = "embedded"
+    host: str = "localhost"
+    port: int = Field(8000, ge=1, le=65535)
+    ssl: bool = False
+    headers: dict[str, Key] = {}
+    api_key: Key | None = None
+    tenant: str | None = None
+    database: str | None = None
+    refresh_s: float = Field(5, gt=0)
 
 
-class Admin(Section):
-    token: SecretStr | None = None
+class Traces(Section):
+    content: bool = False
+    keep: int = Field(1000, ge=0, le=100_000)
+    otlp_endpoint: Url | None = None
+
+
+class Logs(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    requests: bool = False

@@ -8,19 +8,20 @@ import platformdirs
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from proxy.config.access import Admin, Client, Identity, Limits
 from proxy.config.fields import File
 from proxy.config.sections import (
-    Admin,
     Classification,
     Embedding,
     Extraction,
-    Identity,
     Journal,
+    Logs,
     MemorySettings,
     Redaction,
     Retention,
     Server,
     Store,
+    Traces,
     Upstream,
 )
 
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     server: Server = Server()
     upstream: Upstream = Upstream()
     identity: Identity = Identity()
+    clients: tuple[Client, ...] = ()
+    limits: Limits = Limits()
     memory: MemorySettings = MemorySettings()
     extraction: Extraction = Field(default_factory=Extraction)
     classification: Classification = Classification()
@@ -57,6 +60,8 @@ class Settings(BaseSettings):
     embedding: Embedding = Field(default_factory=Embedding)
     store: Store = Store()
     admin: Admin = Admin()
+    traces: Traces = Traces()
+    logs: Logs = Logs()
 
     @property
     def points_at_itself(self) -> bool:
@@ -69,6 +74,20 @@ class Settings(BaseSettings):
             raise ValueError("embedding.model: nothing is set; provider openai needs one, e.g. text-embedding-3-small")
         if self.extraction.mode == "llm" and not self.extraction.model:
             raise ValueError("extraction.model: nothing is set; mode llm needs one, e.g. gpt-4o-mini")
+        return self
+
+    @model_validator(mode="after")
+    def _check_clients(self) -> Self:
+        for field in ("name", "key_sha256"):
+            values = [getattr(client, field) for client in self.clients]
+            if len(set(values)) < len(values):
+                raise ValueError(f"clients: two of them have the same {field}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_store(self) -> Self:
+        if self.store.mode == "cloud" and self.store.api_key is None and not self.store.headers:
+            raise ValueError("store.api_key: nothing is set; mode cloud needs one")
         return self
 
     @classmethod
