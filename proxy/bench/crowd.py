@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
@@ -19,6 +20,9 @@ from proxy.models import Memory
 USERS: Final = 30
 WORDS: Final = range(8, 40)
 MOST_TURNS: Final = 8
+_GATEWAY: Final = (502, 504)
+# The share of marked messages that ask for something said before, so that there is something to recall.
+_ASKS: Final = 0.3
 # An answer takes a fraction of a second. Who waits so long for one has been forgotten.
 PATIENCE_S: Final = 30.0
 
@@ -28,6 +32,15 @@ class Said(NamedTuple):
 
     role: str
     text: str
+
+
+class Failure(NamedTuple):
+    """A chat without a whole answer: which answer it asked for, and its time, in seconds since the epoch."""
+
+    number: int
+    began: float
+    ended: float
+    reason: str
 
 
 class Conversation(msgspec.Struct):
@@ -59,8 +72,11 @@ class Crowd:
     listened, *broken* those without a whole answer; *wrong* ones among these got another than upstream's.
     """
 
-    def __init__(self, url: str, *, seed: int, rate: float) -> None:
+    def __init__(self, url: str, *, seed: int, rate: float, marked: bool = False) -> None:
+        """With *marked*, every message says whose it is, and some ask for what was said before: see :mod:`talker`."""
         self.begun = self.refused = self.broken = self.wrong = 0
+        self.failures: list[Failure] = []
+        self._marked = marked
         self.over = False
         self.seconds = 0.0
         self._rate = rate
@@ -118,14 +134,16 @@ class Crowd:
         return Conversation(user, name, self._random.randint(1, MOST_TURNS))
 
     async def _chat(self, conversation: Conversation) -> None:
-        text = conversation.next or self._babble.text(self._random.choice(WORDS))
+        text = conversation.next or self._compose(conversation.user)
         number = zlib.crc32(text.encode())
+        began = time.time()
         exchange = [Said("user", text), Said("assistant", talker.compose(number))]
         self._said[conversation.user].update(exchange)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._ask(conversation, exchange[0], number)
         except (LoadError, TimeoutError) as exc:
+            self.failures.append(Failure(number, began, time.time(), str(exc) or type(exc).__name__))
             self._despair(conversation, text, exc)
             return
         self._finished[conversation.user].update(exchange)
@@ -134,6 +152,16 @@ class Crowd:
         conversation.left -= 1
         if conversation.left:
             self._idle.append(conversation)
+
+    def _compose(self, user: str) -> str:
+        text = self._babble.text(self._random.choice(WORDS))
+        if not self._marked:
+            return text
+        asked = sorted(said.text for said in self._finished[user] if said.role == "user")
+        if asked and self._random.random() < _ASKS:
+            words = self._random.choice(asked).split()[:6]
+            text = f"{text} What was that about {' '.join(words)}?"
+        return f"{text} {talker.mark(user)}"
 
     async def _ask(self, conversation: Conversation, message: Said, number: int) -> None:
         """Returns at the last byte that matters: of a stream, that of its last event."""
@@ -144,7 +172,8 @@ class Crowd:
         headers = self._make_headers(conversation, number)
         answer = await self._endpoint.call("POST", CHAT, {**CHAT_HEADERS, **headers}, body, enough=len(expected))
         if (answer.status, answer.body) != (200, expected):
-            self.wrong += 1
+            # Of a load balancer whose replica has died: no answer at all.
+            self.wrong += answer.status not in _GATEWAY
             raise LoadError(f"answered {answer.status}: {answer.body[:200]!r}")
 
     def _make_headers(self, conversation: Conversation, number: int) -> dict[str, str]:

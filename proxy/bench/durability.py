@@ -70,7 +70,7 @@ async def endure(ordeal: Ordeal, manager: Manager, hear: Hear = lambda _: None) 
     return Aftermath(
         executioner.kills,
         crowd,
-        await _review(crowd, manager),
+        await review(crowd, manager),
         unstored,
         executioner.edge_away,
         executioner.keeper_away,
@@ -106,7 +106,8 @@ class _Executioner:
             self.keeper_away.append(time.perf_counter() - began)
 
 
-async def _review(crowd: Crowd, manager: Manager) -> Losses:
+async def review(crowd: Crowd, manager: Manager) -> Losses:
+    """What is wrong with what is stored of everybody."""
     every = [crowd.review(user, await manager.control.memories(user)) for user in crowd.users]
     return Losses(
         lost=sum(losses.lost for losses in every),
@@ -130,7 +131,7 @@ def list_rows(after: Aftermath) -> list[Row]:
     up_s = crowd.seconds - sum(after.edge_away)
     return [
         *(
-            _count(f"kills of {_NAMES[victim]}", after.kills[victim], "SIGKILL to the process group")
+            count_row(f"kills of {_NAMES[victim]}", after.kills[victim], "SIGKILL to the process group")
             for victim in VICTIMS
         ),
         Row(
@@ -142,10 +143,10 @@ def list_rows(after: Aftermath) -> list[Row]:
         Row(
             name="chats taken", value=(crowd.begun - crowd.refused) / up_s, unit="/s", meaning="while an edge listened"
         ),
-        _count("chats seen to their end", crowd.finished, "each should be stored once, question and answer"),
-        _count("broken chats", crowd.broken, f"{chats}: the connection ended before the answer"),
-        _count("refused chats", crowd.refused, f"{chats}: while no edge listened"),
-        *_list_faults(after),
+        count_row("chats seen to their end", crowd.finished, "each should be stored once, question and answer"),
+        count_row("broken chats", crowd.broken, f"{chats}: the connection ended before the answer"),
+        count_row("refused chats", crowd.refused, f"{chats}: while no edge listened"),
+        *list_faults(after.crowd, after.losses, after.unstored),
         *_list_times("edge", after.edge_away, "killed until it listens again"),
         *_list_times("keeper", after.keeper_away, "something killed until a keeper is at work again"),
     ]
@@ -157,20 +158,21 @@ def list_keeper_rows(after: Aftermath) -> list[Row]:
     away = max(after.keeper_away, default=None)
     chats = f"of {after.crowd.begun:,} chats while the keeper is killed"
     return [
-        _count("failed chats", failed, chats, target=0),
-        *_list_faults(after),
+        count_row("failed chats", failed, chats, target=0),
+        *list_faults(after.crowd, after.losses, after.unstored),
         Row(name="keeper back", value=away, unit="s", target=3, meaning="killed until ready again, the longest"),
     ]
 
 
-def _list_faults(after: Aftermath) -> list[Row]:
+def list_faults(crowd: Crowd, losses: Losses, unstored: int) -> list[Row]:
+    """What may not be after any kill."""
     whole = "messages of chats whose end a client has seen"
     return [
-        _count("wrong answers", after.crowd.wrong, "another status, or other bytes, than upstream's", target=0),
-        _count("lost", after.losses.lost, f"{whole}, not stored", target=0),
-        _count("stored twice", after.losses.doubled, "messages", target=0),
-        _count("stored, never said", after.losses.invented, "messages", target=0),
-        _count("not storable", after.unstored, "exchanges that the last flush left in the journal", target=0),
+        count_row("wrong answers", crowd.wrong, "another status, or other bytes, than upstream's", target=0),
+        count_row("lost", losses.lost, f"{whole}, not stored", target=0),
+        count_row("stored twice", losses.doubled, "messages", target=0),
+        count_row("stored, never said", losses.invented, "messages", target=0),
+        count_row("not storable", unstored, "exchanges that the last flush left in the journal", target=0),
     ]
 
 
@@ -181,5 +183,6 @@ def _list_times(what: str, seconds: Sequence[float], meaning: str) -> list[Row]:
     ]
 
 
-def _count(name: str, value: int, meaning: str, *, target: float | None = None) -> Row:
+def count_row(name: str, value: int, meaning: str, *, target: float | None = None) -> Row:
+    """A row that counts something."""
     return Row(name=name, value=value, unit="", meaning=meaning, target=target)

@@ -29,10 +29,10 @@ class Manager:
     """Runs a proxy, and kills it. Times are seconds from a kill until what was killed is back."""
 
     def __init__(self, upstream_url: str, data_dir: Path, conditions: Conditions) -> None:
-        self._port = find_port()
-        self._launch = partial(start_proxy, upstream_url, data_dir, conditions, port=self._port)
+        self.port: Final = find_port()
+        self._launch = partial(start_proxy, upstream_url, data_dir, conditions, port=self.port)
         self._edge: Child | None = None
-        self.url: Final = f"http://{HOST}:{self._port}"
+        self.url: Final = f"http://{HOST}:{self.port}"
         self.control: Final = Control(Endpoint(self.url), conditions.admin_headers)
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,10 +30,14 @@ def start_floor(upstream_url: str) -> Child:
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """Under what configuration the proxy runs: its defaults, or a file and the environment, with its admin token."""
+    """Under what configuration the proxy runs: its defaults, or a file and the environment, with its admin token.
+
+    *variables* are set in its environment beside these.
+    """
 
     config: Path | None = None
     token: SecretStr | None = None
+    variables: Mapping[str, str] = {}
 
     @classmethod
     def read(cls, config: Path | None) -> Self:
@@ -55,7 +60,8 @@ class Conditions(msgspec.Struct, frozen=True):
     def environment(self) -> dict[str, str]:
         """Of the processes. Whatever is configured, users are named as the rehearsals name them."""
         base = neutral_environment() if self.config is None else dict(os.environ)
-        return base | {f"{ENV_PREFIX}IDENTITY__MODE": "header", f"{ENV_PREFIX}IDENTITY__HEADER": USER_HEADER}
+        named = {f"{ENV_PREFIX}IDENTITY__MODE": "header", f"{ENV_PREFIX}IDENTITY__HEADER": USER_HEADER}
+        return {**base, **self.variables, **named}
 
 
 def start_talker() -> Child:

@@ -15,12 +15,14 @@ from proxy.bench.corpus import write_conversations
 from proxy.bench.cost import measure_cost, measure_paced_cost
 from proxy.bench.durability import Ordeal, list_keeper_rows, list_rows, run_ordeal
 from proxy.bench.endurance import measure_growth
+from proxy.bench.fleet import Siege, list_siege_rows, run_siege
 from proxy.bench.latency import measure_first_token, measure_latency, measure_pictures
 from proxy.bench.load import LoadError
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_floor, start_proxy, start_upstream
+from proxy.bench.soak import run_soak
 from proxy.bench.streams import measure_crowd, measure_gaps
 from proxy.bench.turmoil import measure_draining, measure_idle_lag, measure_journaling, measure_storing
 from proxy.bench.world import World, open_world
@@ -64,6 +66,19 @@ def run_kills(ordeal: Ordeal, say: Say, conditions: Conditions, *, parent: Path 
     """What kills cost of what was said. Otherwise as :func:`run_benchmark`."""
     with _make_folder(parent) as folder:
         return Report(list_rows(run_ordeal(ordeal, folder / "killed", conditions, say)))
+
+
+def run_fleet(siege: Siege, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """What kills cost where several replicas share a store and a journal. Otherwise as :func:`run_benchmark`."""
+    with _make_folder(parent) as folder:
+        return Report(list_siege_rows(run_siege(siege, folder / "fleet", conditions, say)))
+
+
+def run_soaking(minutes: float, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """Whether anything grows with time. Otherwise as :func:`run_benchmark`."""
+    say(f"soaking for {minutes:g} minutes")
+    with _make_folder(parent) as folder:
+        return Report(run_soak(minutes, folder / "soaked", conditions))
 
 
 @contextmanager

@@ -32,8 +32,20 @@ def bench(
         int | None,
         typer.Option(min=1, metavar="N", help="Only this: kill -9 at N random moments under load; count what is lost."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random moments of --kills.")] = 5,
-    rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin during --kills.")] = 50,
+    fleet: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
+        ),
+    ] = None,
+    soak: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random moments of --kills and --fleet.")] = 5,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin meanwhile.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
 ) -> None:
     """Measure the proxy's own cost and latency against a built-in upstream, direct and proxied in alternation.
@@ -42,6 +54,7 @@ def bench(
     """
     from proxy.bench import stages
     from proxy.bench.durability import Ordeal
+    from proxy.bench.fleet import Siege
     from proxy.bench.plan import FULL, QUICK
     from proxy.bench.servers import Conditions
 
@@ -54,6 +67,11 @@ def bench(
         if kills is not None:
             ordeal = Ordeal(kills=kills, seed=seed, rate=rate)
             report = stages.run_kills(ordeal, status.update, conditions, parent=data_dir)
+        elif fleet is not None:
+            siege = Siege(seconds=fleet, seed=seed, rate=rate)
+            report = stages.run_fleet(siege, status.update, conditions, parent=data_dir)
+        elif soak is not None:
+            report = stages.run_soaking(soak, status.update, conditions, parent=data_dir)
         else:
             run = stages.run_writing if writing else stages.run_benchmark
             report = run(plan, status.update, conditions, parent=data_dir)

@@ -1,0 +1,124 @@
+"""Whether anything grows with time: both processes' memory over many minutes of chats of all kinds."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from uvicorn.loops.auto import auto_loop_factory
+
+from proxy.bench.chats import stream_headers
+from proxy.bench.corpus import Babble, chat_body
+from proxy.bench.load import Ask, LoadError
+from proxy.bench.processes import read_memory_bytes
+from proxy.bench.report import Row, difference, percentile
+from proxy.bench.servers import USER_HEADER, Conditions, find_keeper, start_floor, start_proxy, start_upstream
+from proxy.bench.world import World, open_world
+from proxy.config import ENV_PREFIX
+
+USERS: Final = 50
+# What each of them may have: reached within the first minutes, so that what is stored grows no more.
+MEMORIES: Final = 100
+# Chats that begin in a second.
+RATE: Final = 40
+SAMPLE_S: Final = 10.0
+# What the allocator keeps from one moment to the next, and pages that Chroma's cache has touched.
+FLAT_MB: Final = 5.0
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """Bytes of memory (proportional set size) at one moment."""
+
+    edge: int | None
+    keeper: int | None
+
+
+def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
+    """Starts a proxy on a new *folder* and keeps it busy for so long.
+
+    Raises:
+        MemoryProxyError: a server did not start, or a chat failed.
+    """
+    folder.mkdir()
+    bounded = {**conditions.variables, f"{ENV_PREFIX}RETENTION__MAX_MEMORIES_PER_USER": str(MEMORIES)}
+    conditions = msgspec.structs.replace(conditions, variables=bounded)
+    with (
+        start_upstream() as upstream,
+        start_floor(upstream.url()) as floor,
+        start_proxy(upstream.url(), folder, conditions) as proxy,
+        open_world(upstream, floor, proxy, conditions.admin_headers, folder) as world,
+        asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
+    ):
+        try:
+            return runner.run(_soak(world, minutes))
+        except LoadError as exc:
+            raise LoadError(proxy.describe(str(exc))) from exc
+
+
+async def _soak(world: World, minutes: float) -> list[Row]:
+    await world.wait_ready()
+    samples: list[Sample] = []
+    until = time.monotonic() + minutes * 60
+    kinds = _list_kinds(world)
+    number = 0
+    due = sampled = time.monotonic()
+    running: set[asyncio.Task[object]] = set()
+    async with asyncio.TaskGroup() as group:
+        while time.monotonic() < until:
+            due += 1 / RATE
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            task = group.create_task(_ask(kinds[number % len(kinds)], number))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            number += 1
+            if time.monotonic() - sampled >= SAMPLE_S:
+                sampled += SAMPLE_S
+                samples.append(await asyncio.to_thread(_sample, world))
+    await world.flush()
+    what = f"{number:,} chats of all kinds in {minutes:g} minutes"
+    return [
+        _row("edge", [sample.edge for sample in samples], what),
+        _row("keeper", [sample.keeper for sample in samples], what),
+    ]
+
+
+async def _ask(kind: Ask, number: int) -> object:
+    return await kind(number)
+
+
+def _list_kinds(world: World) -> list[Ask]:
+    """Chats that are stored, streams, of nobody, errors, and streams whose client leaves."""
+    babble, proxied = Babble("soak"), world.proxied
+
+    def user(number: int) -> dict[str, str]:
+        return {USER_HEADER: f"soak-{number % USERS}"}
+
+    return [
+        lambda n: proxied.chat(chat_body(babble.text(30)), {**user(n), **stream_headers(10)}),
+        lambda n: proxied.chat(chat_body(babble.text(30), stream=True), {**user(n), **stream_headers(20, 5)}),
+        lambda _: proxied.chat(chat_body(babble.text(20)), stream_headers(10)),
+        lambda n: proxied.chat(chat_body("hi"), {**user(n), "X-Mock-Status": "429"}, expected=429),
+        lambda n: proxied.chat(chat_body(babble.text(20), stream=True), {**user(n), **stream_headers(20, 5)}, enough=1),
+    ]
+
+
+def _sample(world: World) -> Sample:
+    keeper = find_keeper(world.proxy)
+    return Sample(read_memory_bytes(world.proxy.pid), None if keeper is None else read_memory_bytes(keeper))
+
+
+def _row(process: str, sizes: Sequence[int | None], what: str) -> Row:
+    """Growth between the second quarter of the time and the last one, medians: the first is for warming up."""
+    known = [size for size in sizes if size is not None]
+    quarter = len(known) // 4
+    early, late = (percentile(some, 50) for some in (known[quarter : 2 * quarter], known[-quarter:] if quarter else []))
+    size = "" if late is None else f"; {late / 1e6:.0f} MB at the end"
+    return Row(
+        name=f"growth of the {process}",
+        value=difference(late, early, scale=1e-6),
+        unit="MB",
+        target=FLAT_MB,
+        meaning=f"second quarter to last, medians, over {what}{size}",
+    )
