@@ -5,10 +5,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from proxy.config.settings import ENV_PREFIX, Settings
@@ -94,9 +95,11 @@ def _explain(error: ErrorDetails, given: Mapping[str, Any]) -> str:
         return message
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggest(path[-1], _fields_at(path[:-1]))}"
-    if _is_secret(path):
-        return f"{key}: {message}"
-    return f"{key}: {USERINFO.sub('//**********@', repr(_value_at(path, given)))}: {message}"
+    value = _value_at(path, given)
+    # A whole section may have a secret in it.
+    if isinstance(value, Mapping | list) or _is_secret(path):
+        return message if message.startswith(f"{key}.") else f"{key}: {message}"
+    return f"{key}: {USERINFO.sub('//**********@', repr(value))}: {message}"
 
 
 def _value_at(path: list[str], given: Mapping[str, Any]) -> Any:
@@ -112,19 +115,31 @@ def _value_at(path: list[str], given: Mapping[str, Any]) -> Any:
     return node
 
 
-def _fields_at(path: list[str]) -> Mapping[str, Any]:
+def _fields_at(path: list[str]) -> Mapping[str, FieldInfo]:
+    """The keys of the section at *path*, where numbers stand for items of a list; none where it is no section."""
     model: type[BaseModel] = Settings
     for part in path:
+        if part.isdigit():
+            continue
         field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        section = _find_section(field.annotation) if field is not None else None
+        if section is None:
             return {}
-        model = field.annotation
+        model = section
     return model.model_fields
 
 
+def _find_section(annotation: object) -> type[BaseModel] | None:
+    """The section that *annotation* is, or is a list of."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
 def _is_secret(path: list[str]) -> bool:
-    field = _fields_at(path[:-1]).get(path[-1])
-    return field is not None and "SecretStr" in str(field.annotation)
+    """Whether the value is one, or one of several."""
+    ends = range(len(path), 0, -1)
+    fields = (_fields_at(path[: end - 1]).get(path[end - 1]) for end in ends)
+    return any("SecretStr" in str(field.annotation) for field in fields if field is not None)
 
 
 def _suggest(word: str, known: Mapping[str, Any]) -> str:
