@@ -23,7 +23,7 @@ USERS: Final = 50
 MEMORIES: Final = 100
 # Chats that begin in a second.
 RATE: Final = 40
-SAMPLE_S: Final = 10.0
+SAMPLES: Final = 100
 # What the allocator keeps from one moment to the next, and pages that Chroma's cache has touched.
 FLAT_MB: Final = 5.0
 
@@ -36,7 +36,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
-    """Starts a proxy on a new *folder* and keeps it busy for so long.
+    """Starts a proxy on a new *folder* and keeps it busy for so long. Memory is looked at a hundred times.
 
     Raises:
         MemoryProxyError: a server did not start, or a chat failed.
@@ -48,11 +48,15 @@ def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
         start_upstream() as upstream,
         start_floor(upstream.url()) as floor,
         start_proxy(upstream.url(), folder, conditions) as proxy,
-        open_world(upstream, floor, proxy, conditions.admin_headers, folder) as world,
         asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
     ):
+
+        async def soak() -> list[Row]:
+            with open_world(upstream, floor, proxy, conditions.admin_headers, folder) as world:
+                return await _soak(world, minutes)
+
         try:
-            return runner.run(_soak(world, minutes))
+            return runner.run(soak())
         except LoadError as exc:
             raise LoadError(proxy.describe(str(exc))) from exc
 
@@ -60,6 +64,7 @@ def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
 async def _soak(world: World, minutes: float) -> list[Row]:
     await world.wait_ready()
     samples: list[Sample] = []
+    every_s = minutes * 60 / SAMPLES
     until = time.monotonic() + minutes * 60
     kinds = _list_kinds(world)
     number = 0
@@ -73,14 +78,14 @@ async def _soak(world: World, minutes: float) -> list[Row]:
             running.add(task)
             task.add_done_callback(running.discard)
             number += 1
-            if time.monotonic() - sampled >= SAMPLE_S:
-                sampled += SAMPLE_S
+            if time.monotonic() - sampled >= every_s:
+                sampled += every_s
                 samples.append(await asyncio.to_thread(_sample, world))
     await world.flush()
     what = f"{number:,} chats of all kinds in {minutes:g} minutes"
     return [
-        _row("edge", [sample.edge for sample in samples], what),
-        _row("keeper", [sample.keeper for sample in samples], what),
+        describe_growth("edge", [sample.edge for sample in samples], what),
+        describe_growth("keeper", [sample.keeper for sample in samples], what),
     ]
 
 
@@ -109,7 +114,7 @@ def _sample(world: World) -> Sample:
     return Sample(read_memory_bytes(world.proxy.pid), None if keeper is None else read_memory_bytes(keeper))
 
 
-def _row(process: str, sizes: Sequence[int | None], what: str) -> Row:
+def describe_growth(process: str, sizes: Sequence[int | None], what: str) -> Row:
     """Growth between the second quarter of the time and the last one, medians: the first is for warming up."""
     known = [size for size in sizes if size is not None]
     quarter = len(known) // 4
