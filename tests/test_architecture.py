@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream"},
     {"proxy.redaction"},
+    {"proxy.listening"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},
     {"proxy.models", "proxy.errors", "proxy.address"},
     {"proxy.statements"},

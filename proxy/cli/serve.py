@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from proxy.cli import options
 from proxy.config import POINTS_AT_ITSELF, Settings
+from proxy.listening import make_room
 from proxy.observe import logs
 
 
@@ -30,7 +30,10 @@ def serve(
 
 def run(settings: Settings) -> None:
     """Serves until a signal asks for the end. An address in use, or no place for data, ends the process with 1."""
-    from proxy.serving import bind  # here, because it brings in the whole server, which other commands do not need
+    from proxy.serving import (  # here, because it brings in the whole server, which other commands do not need
+        bind,
+        loop_factory,
+    )
 
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,16 +47,9 @@ def run(settings: Settings) -> None:
     settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
     if settings.points_at_itself:
         options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    make_room(settings)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, listener))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # Windows, or a platform without a wheel
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
