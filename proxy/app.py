@@ -28,6 +28,7 @@ from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
+from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
@@ -50,10 +51,10 @@ class App:
     """memory-proxy as an ASGI app.
 
     *embedder* stands in for the configured one; production passes none. The app is complete only within its lifespan,
-    which also starts and ends the keeper.
+    which also starts and ends the keeper; the app of one *worker* among several uses the keeper that they share.
     """
 
-    def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
+    def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
         """Raises ConfigError where the way to the upstream is badly configured."""
         self.settings = settings
         self.metrics = Metrics()
@@ -61,7 +62,8 @@ class App:
         self.requests = Tasks()
         fail_open = FailOpen(self.metrics)
         self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
-        self.supervisor = Supervisor(settings, self.keeper, self.metrics)
+        self.link = KeeperLink(self.keeper, self.metrics)
+        self.supervisor = Supervisor(settings, self.link, self.metrics) if worker is None else None
         self.journal = JournalWriter(
             settings.data_dir,
             on_written=self._tell_keeper,
@@ -92,7 +94,7 @@ class App:
         interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
-        health = Health(self.dataplane, self.journal, self.supervisor, self.metrics, self.keeper)
+        health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper)
         self._starlette = Starlette(
             routes=[*health.routes(control.guard), *control.routes()],
             lifespan=self._lifespan,
@@ -114,7 +116,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal.start()
-        supervision = self.tasks.spawn(self.supervisor.run(), name="supervise-keeper")
+        supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(self._measure_lag(), name="loop-lag")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
@@ -158,7 +160,7 @@ class App:
         self.metrics.watch("journal_oldest_seconds", lambda: self._keeper_status("oldest_age_s"))
 
     def _keeper_status(self, field: str) -> float:
-        return float(getattr(self.supervisor.status, field, None) or 0)
+        return float(getattr(self.link.status, field, None) or 0)
 
 
 def _open_embedder(settings: Settings) -> Embedder:
