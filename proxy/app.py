@@ -30,6 +30,7 @@ from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
+from proxy.models import Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.frame import Frame
@@ -70,6 +71,7 @@ class App:
             on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
             max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
+        self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
         self.recall = RecallService(
@@ -90,10 +92,10 @@ class App:
             self.metrics,
             keep_blocks=settings.extraction.effective == "llm",
         )
-        commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
+        commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
         interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
-        control = ControlPlane(self.keeper, self.recall, self.journal, settings)
+        control = ControlPlane(self.keeper, self.recall, settings)
         health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper)
         self._starlette = Starlette(
             routes=[*health.routes(control.guard), *control.routes()],
@@ -144,6 +146,9 @@ class App:
             due = loop.time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.metrics.observe("loop_lag_seconds", max(0.0, loop.time() - due))
+
+    async def _count_held(self, erased: Scope | None) -> int:
+        return self.journal.state.held if erased is None else await self.journal.discard(erased)
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())
