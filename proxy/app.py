@@ -28,7 +28,9 @@ from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
+from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
+from proxy.models import Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.frame import Frame
@@ -50,10 +52,10 @@ class App:
     """memory-proxy as an ASGI app.
 
     *embedder* stands in for the configured one; production passes none. The app is complete only within its lifespan,
-    which also starts and ends the keeper.
+    which also starts and ends the keeper; the app of one *worker* among several uses the keeper that they share.
     """
 
-    def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
+    def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
         """Raises ConfigError where the way to the upstream is badly configured."""
         self.settings = settings
         self.metrics = Metrics()
@@ -61,13 +63,15 @@ class App:
         self.requests = Tasks()
         fail_open = FailOpen(self.metrics)
         self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
-        self.supervisor = Supervisor(settings, self.keeper, self.metrics)
+        self.link = KeeperLink(self.keeper, self.metrics)
+        self.supervisor = Supervisor(settings, self.link, self.metrics) if worker is None else None
         self.journal = JournalWriter(
             settings.data_dir,
             on_written=self._tell_keeper,
             on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
             max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
+        self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)
         self.recall = RecallService(
@@ -88,11 +92,11 @@ class App:
             self.metrics,
             keep_blocks=settings.extraction.effective == "llm",
         )
-        commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
+        commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
         interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
-        control = ControlPlane(self.keeper, self.recall, self.journal, settings)
-        health = Health(self.dataplane, self.journal, self.supervisor, self.metrics, self.keeper)
+        control = ControlPlane(self.keeper, self.recall, settings)
+        health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper)
         self._starlette = Starlette(
             routes=[*health.routes(control.guard), *control.routes()],
             lifespan=self._lifespan,
@@ -114,7 +118,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal.start()
-        supervision = self.tasks.spawn(self.supervisor.run(), name="supervise-keeper")
+        supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(self._measure_lag(), name="loop-lag")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
@@ -143,6 +147,9 @@ class App:
             await asyncio.sleep(LAG_EVERY_S)
             self.metrics.observe("loop_lag_seconds", max(0.0, loop.time() - due))
 
+    async def _count_held(self, erased: Scope | None) -> int:
+        return self.journal.state.held if erased is None else await self.journal.discard(erased)
+
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())
 
@@ -158,7 +165,7 @@ class App:
         self.metrics.watch("journal_oldest_seconds", lambda: self._keeper_status("oldest_age_s"))
 
     def _keeper_status(self, field: str) -> float:
-        return float(getattr(self.supervisor.status, field, None) or 0)
+        return float(getattr(self.link.status, field, None) or 0)
 
 
 def _open_embedder(settings: Settings) -> Embedder:

@@ -96,25 +96,13 @@ class Recall:
         return Recollection("injected", Block("", 1, self.found, scores))
 
 
-class Journal:
-    """Counts whose waiting exchanges were discarded."""
-
-    def __init__(self) -> None:
-        self.discarded: list[Scope] = []
-
-    async def discard(self, scope: Scope) -> int:
-        self.discarded.append(scope)
-        return 0
-
-
 class Room:
     """Commands with doubles for all that they need."""
 
     def __init__(self, *memories: Memory, keeper: Keeper | None = None, found: Sequence[Memory] = ()) -> None:
         self.keeper = keeper or Keeper(*memories)
         self.recall = Recall(*found)
-        self.journal = Journal()
-        self.commands = Commands(self.keeper, self.recall, self.journal)  # type: ignore[arg-type]  # what is used of them
+        self.commands = Commands(self.keeper, self.recall)  # type: ignore[arg-type]  # what is used of them
 
     def find(self, content: Any, *before: dict[str, Any], **fields: Any) -> Command | None:
         body = json.dumps({"messages": [*before, {"role": "user", "content": content}], **fields}).encode()
@@ -340,7 +328,6 @@ async def test_everything_wants_a_confirmation() -> None:
     assert room.keeper.done == []
     told = await room.say(phrases.FORGET_EVERYTHING)
     assert room.keeper.done == [wire.Erase(ADA, None)]
-    assert room.journal.discarded == [ADA]
     assert "2 memories, at 2024-05-01T10:00:00Z. Receipt: `d1d1" in told
 
 

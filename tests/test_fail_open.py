@@ -85,6 +85,7 @@ async def test_a_keeper_that_hangs(launch: Launch, upstream: Upstream, user: str
     """A warm user still has their memories, a cold one is told of the timeout; both are stored when it goes on."""
     proxy = await launch(memory={"deadline_ms": 200})
     await tell(proxy, user)
+    assert proxy.app.supervisor is not None
     keeper = proxy.app.supervisor.pid
     assert keeper is not None
     os.kill(keeper, signal.SIGSTOP)
@@ -102,6 +103,7 @@ async def test_a_keeper_that_is_killed(launch: Launch, upstream: Upstream, user:
     """A warm user does not notice; what was said meanwhile is stored by the next keeper."""
     proxy = await launch()
     await tell(proxy, user)
+    assert proxy.app.supervisor is not None
     keeper = proxy.app.supervisor.pid
     assert keeper is not None
     os.kill(keeper, signal.SIGKILL)

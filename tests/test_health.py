@@ -34,10 +34,10 @@ async def test_a_proxy_that_is_well(proxy: Proxy) -> None:
 
 async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy) -> None:
     """It is told with its reason; if the keeper does not say why, without."""
-    status = proxy.app.supervisor.status
+    status = proxy.app.link.status
     assert status is not None
     # Not the real one, which asks the keeper again every two seconds.
-    supervisor = SimpleNamespace(status=msgspec.structs.replace(status, pending=1, failed=2))
+    link = SimpleNamespace(status=msgspec.structs.replace(status, pending=1, failed=2))
     row = wire.FailedRow(7, "ada", "store", 10, "the disk is full", "2024-05-01T10:00:00Z")
     for answer, told in (
         (wire.JournalPage(1, 0, 2, 3.0, None, [row]), {"reason": "the disk is full"}),
@@ -46,7 +46,7 @@ async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy) -> None:
         (TimeoutError(), {}),
     ):
         keeper = SimpleNamespace(call=AsyncMock(side_effect=[answer]))
-        health = Health(proxy.app.dataplane, proxy.app.journal, supervisor, proxy.app.metrics, keeper)  # type: ignore[arg-type]
+        health = Health(proxy.app.dataplane, proxy.app.journal, link, proxy.app.metrics, keeper)  # type: ignore[arg-type]
         ready = await health.ready(Request({"type": "http"}))
         told_of = json.loads(bytes(ready.body))
         assert (ready.status_code, told_of["status"]) == (200, "ready")

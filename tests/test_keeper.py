@@ -18,8 +18,9 @@ import structlog
 
 from proxy import config
 from proxy.errors import KeeperError
-from proxy.keeper import supervise, wire
+from proxy.keeper import link, supervise, wire
 from proxy.keeper.client import KeeperClient
+from proxy.keeper.link import KeeperLink
 from proxy.keeper.lock import DataDirLock, Holder
 from proxy.keeper.server import KeeperServer, end_without_worker
 from proxy.keeper.supervise import Supervisor
@@ -139,17 +140,17 @@ def test_a_hanging_keeper_stops_no_chat(tmp_path: Path, upstream: Upstream) -> N
 
 async def test_a_keeper_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that answers nobody for too long is killed, and another takes its place."""
-    monkeypatch.setattr(supervise, "HANGS_AFTER_S", 0.2)
+    monkeypatch.setattr(link, "HANGS_AFTER_S", 0.2)
     monkeypatch.setattr(supervise, "STOP_S", 0.1)
     settings = config.load(flags={"data_dir": tmp_path})
     tasks = Tasks()
     client = KeeperClient(wire.socket_path(tmp_path), tasks)
-    supervisor = Supervisor(settings, client, Metrics())
+    supervisor = Supervisor(settings, KeeperLink(client, Metrics()), Metrics())
     tasks.spawn(supervisor.run(), name="supervise")
     try:
         await client.connected.wait()
         first = (await client.call(wire.Status())).pid
-        monkeypatch.setattr(supervise, "PING_EVERY_S", 0.01)
+        monkeypatch.setattr(link, "PING_EVERY_S", 0.01)
         os.kill(first, signal.SIGSTOP)
         await client.closed.wait()
         while (await _next_pid(client)) == first:
@@ -238,7 +239,8 @@ def test_a_keeper_that_ends_at_once_is_started_again(tmp_path: Path, monkeypatch
     async def supervise_until_connected() -> None:
         tasks = Tasks()
         client = KeeperClient(wire.socket_path(tmp_path), tasks)
-        supervisor = Supervisor(config.load(flags={"data_dir": tmp_path}), client, Metrics())
+        settings = config.load(flags={"data_dir": tmp_path})
+        supervisor = Supervisor(settings, KeeperLink(client, Metrics()), Metrics())
         tasks.spawn(supervisor.run(), name="supervise")
         try:
             async with asyncio.timeout(30):

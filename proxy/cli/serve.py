@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from proxy.cli import options
 from proxy.config import POINTS_AT_ITSELF, Settings
+from proxy.listening import bind, make_room
 from proxy.observe import logs
 
 
@@ -20,9 +20,13 @@ def serve(
     upstream: Annotated[
         str | None, typer.Option(metavar="URL", help="Base URL of the OpenAI-compatible API.", show_default=False)
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve on the port, which share one keeper.", show_default=False)
+    ] = None,
 ) -> None:
     """Run the proxy."""
-    settings = options.load(config, data_dir, server={"host": host, "port": port}, upstream={"base_url": upstream})
+    server = {"host": host, "port": port, "workers": workers}
+    settings = options.load(config, data_dir, server=server, upstream={"base_url": upstream})
     logs.configure()
     with options.reported():
         run(settings)
@@ -30,8 +34,6 @@ def serve(
 
 def run(settings: Settings) -> None:
     """Serves until a signal asks for the end. An address in use, or no place for data, ends the process with 1."""
-    from proxy.serving import bind  # here, because it brings in the whole server, which other commands do not need
-
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
@@ -44,20 +46,28 @@ def run(settings: Settings) -> None:
     settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
     if settings.points_at_itself:
         options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, listener))
+    make_room(settings)
+    if settings.server.workers > 1:
+        _employ(settings, listener)
+    else:
+        _serve(settings, listener)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # Windows, or a platform without a wheel
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    """Serves in this process."""
+    # Here, because it brings in the whole server, which other commands, and the parent of workers, do not need.
     from proxy.app import App
-    from proxy.serving import make_server
+    from proxy.serving import loop_factory, make_server
 
-    await make_server(App(settings)).serve([listener])
+    async def serve() -> None:
+        await make_server(App(settings)).serve([listener])
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve())
+
+
+def _employ(settings: Settings, listener: socket.socket) -> None:
+    """Serves in several processes."""
+    from proxy import workers
+
+    asyncio.run(workers.run(settings, listener))

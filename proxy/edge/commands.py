@@ -17,7 +17,6 @@ from proxy.edge import phrases
 from proxy.edge.holdings import Holdings, is_off, load_holdings
 from proxy.edge.parameters import MAX_TEXT
 from proxy.errors import MemoryProxyError
-from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message, Scope
@@ -53,10 +52,9 @@ class Command:
 class Commands:
     """Answers commands. One instance serves all requests of an edge."""
 
-    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: JournalWriter) -> None:
+    def __init__(self, keeper: KeeperClient, recall: RecallService) -> None:
         self._keeper = keeper
         self._recall = recall
-        self._journal = journal
         self._verbs: dict[str, Callable[[Scope, str], Awaitable[str]]] = {
             "": self._describe,
             "search": self._search,
@@ -145,7 +143,6 @@ class Commands:
                 await self._keeper.call(wire.Flush(extract=False))
 
     async def _forget_everything(self, scope: Scope) -> str:
-        await self._journal.discard(scope)
         receipt: wire.Receipt = await self._keeper.call(wire.Erase(scope, None))
         return phrases.tell_all_forgotten(receipt)
 

@@ -15,7 +15,6 @@ from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge import parameters
 from proxy.edge.admin import Gatekeeper
 from proxy.errors import ApiError, KeeperError
-from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message
@@ -31,10 +30,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class ControlPlane:
     """Answers operators, from the keeper. Nothing here reads a file, starts a process or follows a URL."""
 
-    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: JournalWriter, settings: Settings) -> None:
+    def __init__(self, keeper: KeeperClient, recall: RecallService, settings: Settings) -> None:
         self._keeper = keeper
         self._recall = recall
-        self._journal = journal
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings)
 
@@ -120,10 +118,8 @@ class ControlPlane:
 
     async def erase_user(self, request: Request) -> Response:
         """``DELETE /memory/users/{user}``."""
-        scope = parameters.read_user(request)
-        held = await self._journal.discard(scope)
-        receipt: wire.Receipt = await self._keeper.call(wire.Erase(scope, None))
-        return _json(msgspec.structs.replace(receipt, journal_entries=receipt.journal_entries + held))
+        receipt: wire.Receipt = await self._keeper.call(wire.Erase(parameters.read_user(request), None))
+        return _json(receipt)
 
     async def try_recall(self, request: Request) -> Response:
         """``POST /memory/users/{user}/recall``: what would be injected."""
@@ -147,8 +143,7 @@ class ControlPlane:
     async def flush(self, _: Request) -> Response:
         """``POST /memory/flush``."""
         done: wire.Flushed = await self._keeper.call(wire.Flush())
-        held = self._journal.state.held
-        return _json(msgspec.structs.replace(done, failed=done.failed + held))
+        return _json(done)
 
     async def take_in(self, request: Request) -> Response:
         """``POST /memory/import``: JSON Lines of any length, in constant memory."""

@@ -15,7 +15,7 @@ from proxy.errors import KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.keeper.supervise import Supervisor
+from proxy.keeper.link import KeeperLink
 from proxy.observe.metrics import CONTENT_TYPE, Metrics
 
 # Probes give up after a second, most of them.
@@ -40,14 +40,14 @@ class Health:
         self,
         dataplane: DataPlane,
         journal: JournalWriter,
-        supervisor: Supervisor,
+        link: KeeperLink,
         metrics: Metrics,
         keeper: KeeperClient,
     ) -> None:
         self._dataplane = dataplane
         self._journal = journal
         self._keeper = keeper
-        self._supervisor = supervisor
+        self._link = link
         self._metrics = metrics
 
     def routes(self, guard: Callable[[Handler], Handler]) -> list[Route]:
@@ -79,7 +79,7 @@ class Health:
         return Response(msgspec.json.encode(told), 200 if healthy else 503, media_type="application/json")
 
     def _checks(self) -> dict[str, str]:
-        status = self._supervisor.status
+        status = self._link.status
         return {
             "server": "draining" if self._dataplane.draining else "ok",
             "journal": self._journal.state.failing or "ok",
@@ -89,7 +89,7 @@ class Health:
 
     async def _look_at_journal(self) -> JournalHealth | None:
         """None while the keeper is away, who alone can tell."""
-        status = self._supervisor.status
+        status = self._link.status
         if status is None:
             return None
         reason = await self._find_reason() if status.failed else None

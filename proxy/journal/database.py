@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 # Both processes' transactions take about a millisecond; a disk that needs a second for one counts as broken.
 BUSY_S = 1.0
+# Asking again is ours. SQLite's own waiting asks ever more seldom, up to 0.1 s: among eight writers without a pause,
+# somebody was turned away for a second every few seconds.
+_ASK_MS = 10
 # Replacing waits for the transactions that run, of which none lasts longer than BUSY_S plus its own work.
 _EXCLUSIVE_WAIT_S = 5.0
 # Reading 64 MB takes about 0.1 s. What lies beyond is checked when it is read.
@@ -90,12 +94,12 @@ class Database:
         """
         with self._translated():
             try:
-                return self._transact(work, begin)
+                return self._insist(work, begin)
             except sqlite3.DatabaseError as exc:
                 if not _is_damage(exc):
                     raise
                 self._replace(str(exc))
-            return self._transact(work, begin)
+            return self._insist(work, begin)
 
     def checkpoint(self, *, force: bool = False) -> bool:
         """Moves the write-ahead log into the database and, where it holds up nobody or with *force*, empties it.
@@ -103,11 +107,30 @@ class Database:
         Answers whether the log is empty now. Appends of another handle go on meanwhile, except that emptying makes
         them wait for what was appended since the call.
         """
-        with self._translated(), self._current() as connection:
+        with self._translated(), self._current() as connection, self._waiting(connection):
             if not _fold_in(connection) and not force and self.files.wal_size() < WAL_LIMIT:
                 return False
             busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not busy
+
+    def _insist(self, work: Callable[[sqlite3.Connection], T], begin: str | None) -> T:
+        """:meth:`_transact`, again and again while others write."""
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:
+                return self._transact(work, begin)
+            except sqlite3.OperationalError as exc:
+                if _code(exc) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+
+    @contextmanager
+    def _waiting(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Has SQLite itself wait for others, for what cannot be begun anew as often as one likes."""
+        connection.execute(f"PRAGMA busy_timeout = {int(self._busy_s * 1000)}")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {_ASK_MS}")
 
     def rewrite(self) -> bool:
         """Writes the database anew, unless it holds too much for that; answers whether it did.
@@ -115,7 +138,7 @@ class Database:
         SQLite overwrites what it deletes, but not the copies that it leaves behind in a page when it moves rows to
         another one. The log has to be emptied afterwards.
         """
-        with self._translated(), self._current() as connection:
+        with self._translated(), self._current() as connection, self._waiting(connection):
             pages, free = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
             )
@@ -172,6 +195,7 @@ class Database:
             migrate(connection)
             if self._max_pages:  # from here on: what is there already may have been migrated in any case
                 connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+            connection.execute(f"PRAGMA busy_timeout = {_ASK_MS}")
         except (sqlite3.Error, JournalError) as exc:
             if not _is_damage(exc):
                 self._forget()

@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import pickle
 import signal
 import sys
 from contextlib import suppress
 
 import structlog
 
+from proxy.children import read_order
 from proxy.config import Settings
 from proxy.errors import MemoryProxyError
 from proxy.keeper.server import run
@@ -34,10 +34,7 @@ def _step_back() -> None:
 
 
 def _read_settings() -> Settings:
-    try:
-        settings = pickle.load(sys.stdin.buffer)  # noqa: S301  # written by our own parent process
-    except (EOFError, pickle.UnpicklingError):
-        settings = None
+    settings = read_order(sys.stdin.buffer)
     if not isinstance(settings, Settings):
         raise SystemExit("the keeper is started by memory-proxy serve, not by hand")
     return settings

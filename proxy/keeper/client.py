@@ -1,7 +1,7 @@
 """The edge's end of the wire to the keeper."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_changes = msgspec.msgpack.Decoder(wire.Changed)
+_pushes = msgspec.msgpack.Decoder(wire.Changed | wire.Inquiry)
 _failures = msgspec.msgpack.Decoder(wire.Failure)
 
 Answers = asyncio.Queue[msgspec.Raw | KeeperError]
@@ -27,12 +27,14 @@ class KeeperClient:
     """Calls to the keeper, and its announcements. For one event loop; any number of calls may be under way.
 
     *on_change* hears of every change, in order. *on_connect* runs after each new connection: what was announced while
-    there was none is unknown then.
+    there was none is unknown then. *on_inquiry* answers how many exchanges this edge holds that are not journaled, and
+    forgets a user's that is erased.
     """
 
     def __init__(self, path: Path, tasks: Tasks) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
         self.on_connect: Callable[[], None] = lambda: None
+        self.on_inquiry: Callable[[Scope | None], Awaitable[int]] = _hold_nothing
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
         self.closed.set()
@@ -69,7 +71,7 @@ class KeeperClient:
 
     def _receive(self, envelope: wire.Envelope) -> None:
         if envelope.number == 0:
-            self.on_change(_changes.decode(envelope.payload))
+            self._hear(_pushes.decode(envelope.payload))
             return
         answers = self._waiting.get(envelope.number)
         if answers is None:
@@ -78,6 +80,15 @@ class KeeperClient:
             answers.put_nowait(KeeperError(_failures.decode(envelope.payload).message))
         else:
             answers.put_nowait(envelope.payload)
+
+    def _hear(self, pushed: wire.Changed | wire.Inquiry) -> None:
+        if isinstance(pushed, wire.Inquiry):
+            self._tasks.spawn(self._tell(pushed), name="keeper-inquiry")
+        else:
+            self.on_change(pushed)
+
+    async def _tell(self, inquiry: wire.Inquiry) -> None:
+        self.push(wire.Held(inquiry.number, await self.on_inquiry(inquiry.erased)))
 
     def _disconnect(self) -> None:
         self.connected.clear()
@@ -137,6 +148,10 @@ class KeeperClient:
         if self._writer is not None:
             self._writer.close()
             await self.closed.wait()
+
+
+async def _hold_nothing(_: Scope | None) -> int:
+    return 0
 
 
 def _read(answer: msgspec.Raw | KeeperError, kind: Any) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from itertools import count
 from typing import IO, Any, Final
 
 import msgspec
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 # How long a new keeper waits for its predecessor to let go of the data directory.
 PATIENCE_S: Final = 5.0
+# How long an edge may take to say what it holds. What one does not tell of in time is counted nowhere; of a user who is
+# erased it is dropped when it is journaled at last.
+INQUIRY_S: Final = 1.0
 # Bytes of announcements that may wait for an edge that does not read.
 MAX_UNREAD: Final = 64 << 20
 
@@ -41,13 +45,15 @@ class KeeperServer:
         self._workshop = workshop
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
+        self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
+        self._numbers = count(1)
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
             wire.ListMemories: lambda call: vault.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
             ),
-            wire.Erase: lambda call: vault.erase(call.scope, call.memory_ids),
+            wire.Erase: self._erase,
             wire.Add: lambda call: vault.add(call.scope, call.text),
             wire.Edit: lambda call: vault.edit(call.scope, call.memory_id, call.text, restore=call.restore),
             wire.Switch: self._switch,
@@ -74,11 +80,18 @@ class KeeperServer:
             log.warning("bad_frame", error=str(exc))
         finally:
             self._edges.pop(writer, None)
+            for asked, answer in self._inquiries.values():
+                if asked is writer:
+                    _settle(answer, 0)
             writer.close()
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         if isinstance(request, wire.Journaled):
             self._workshop.worker.notice()
+            return
+        if isinstance(request, wire.Held):
+            if request.number in self._inquiries:
+                _settle(self._inquiries[request.number][1], request.count)
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -121,8 +134,29 @@ class KeeperServer:
             else:
                 writer.write(data)
 
+    async def _inquire(self, *, erased: Scope | None = None) -> int:
+        """How many exchanges the edges hold that are in no journal yet; those of one who is *erased* are gone then."""
+        asked = {next(self._numbers): writer for writer in self._edges}
+        answers = {number: asyncio.get_running_loop().create_future() for number in asked}
+        self._inquiries |= {number: (writer, answers[number]) for number, writer in asked.items()}
+        try:
+            for number, writer in asked.items():
+                writer.write(wire.frame(0, wire.Inquiry(number, erased)))
+            if answers:
+                await asyncio.wait(answers.values(), timeout=INQUIRY_S)
+            return sum(answer.result() for answer in answers.values() if answer.done())
+        finally:
+            for number in asked:
+                del self._inquiries[number]
+
+    async def _erase(self, call: wire.Erase) -> wire.Receipt:
+        held = 0 if call.memory_ids is not None else await self._inquire(erased=call.scope)
+        return await self._vault.erase(call.scope, call.memory_ids, held=held)
+
     async def _flush(self, call: wire.Flush) -> wire.Flushed:
-        return await self._workshop.flush(extract=call.extract)
+        done = await self._workshop.flush(extract=call.extract)
+        held = await self._inquire() if call.extract else 0  # without a model, somebody only waits for what is there
+        return wire.Flushed(done.stored, done.failed + held)
 
     async def _switch(self, call: wire.Switch) -> wire.Settled:
         await self._vault.switch(call.scope, off=call.off)
@@ -157,6 +191,11 @@ class KeeperServer:
             counts.extracting,
             dict(self._vault.scribe.tally),
         )
+
+
+def _settle(answer: asyncio.Future[int], count: int) -> None:
+    if not answer.done():
+        answer.set_result(count)
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:

@@ -207,8 +207,9 @@ class Vault:
             async with self.writing:
                 await self._carry_out({scope: await self.scribe.plan(scope)})
 
-    async def erase(self, scope: Scope, memory_ids: Sequence[str] | None) -> wire.Receipt:
-        """Erases memories, or with None a user: from the store and from what waits in the journal.
+    async def erase(self, scope: Scope, memory_ids: Sequence[str] | None, *, held: int = 0) -> wire.Receipt:
+        """Erases memories, or with None a user: from the store and from what waits in the journal, besides the *held*
+        entries that never came there.
 
         Before anything else it is noted for good that this was erased and when, so that neither work under way nor
         history that a client sends again brings it back.
@@ -220,7 +221,7 @@ class Vault:
                 erased, entries = await self._erase_user(scope)
             else:
                 erased, entries = await self._erase_some(scope, memory_ids)
-        return sign(wire.Receipt(scope.user_id, len(erased), entries, isoformat(at)), erased)
+        return sign(wire.Receipt(scope.user_id, len(erased), entries + held, isoformat(at)), erased)
 
     async def _erase_user(self, scope: Scope) -> tuple[list[str], int]:
         rows = await asyncio.to_thread(self._store.list_rows, scope)

@@ -145,6 +145,13 @@ class Journaled(Request, frozen=True, tag=True):
     """There is something new in the journal. Sent as a push."""
 
 
+class Held(Request, frozen=True, tag=True):
+    """An edge's answer to the :class:`Inquiry` of this number. Sent as a push."""
+
+    number: int
+    count: int
+
+
 class ListUsers(Request, frozen=True, tag=True):
     """Users, latest activity first."""
 
@@ -242,6 +249,7 @@ class Status(Request, frozen=True, tag=True):
 AnyRequest = (
     Load
     | Journaled
+    | Held
     | ListUsers
     | ListMemories
     | Erase
@@ -267,6 +275,15 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     removed: list[str] = []
     everything: bool = False
     off: bool | None = None
+
+
+class Inquiry(msgspec.Struct, frozen=True, tag=True):
+    """Pushed by the keeper to every edge: how many exchanges does it hold that it could not journal yet? With a user,
+    how many of this user's, which it is to forget.
+    """
+
+    number: int
+    erased: Scope | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from functools import partial
 
 import structlog
+from structlog.typing import EventDict
 
 from proxy.errors import UpstreamTruncatedError
 
@@ -12,13 +14,21 @@ def _drop_truncations(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], UpstreamTruncatedError))
 
 
-def configure(*, level: int = logging.INFO) -> None:
-    """Sets up structlog and the standard library's logging for this process. Called once, by the command line."""
+def _name_worker(worker: int, _: object, __: str, event: EventDict) -> EventDict:
+    return {**event, "worker": worker}
+
+
+def configure(*, level: int = logging.INFO, worker: int | None = None) -> None:
+    """Sets up structlog and the standard library's logging for this process. Called once, by the command line.
+
+    *worker*: this process's number among several, which its lines tell.
+    """
     terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([partial(_name_worker, worker)] if worker is not None else []),
     ]
     last: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()

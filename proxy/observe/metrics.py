@@ -36,6 +36,14 @@ TABLE: Final = (
         ("kind",),
     ),
     Row("upstream_connections", "gauge", "Connections to the upstream, open or being opened."),
+    Row("client_connections", "gauge", "Connections of clients that are open now."),
+    Row(
+        "clients_refused_total",
+        "counter",
+        "Connections closed on clients, by reason: bad_request (not HTTP, or to be read in two ways), head_too_large, "
+        "slow_head, slow_body, slow_reader, too_many.",
+        ("reason",),
+    ),
     Row("client_gone_total", "counter", "Clients that left before their answer was complete."),
     Row("memory_total", "counter", "Chat requests by X-Memory-Status.", ("status",)),
     Row(

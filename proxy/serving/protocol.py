@@ -1,129 +1,207 @@
-"""uvicorn's HTTP/1.1 protocol, with what a transparent proxy needs beyond ASGI."""
+"""uvicorn's HTTP/1.1 protocol, with what a transparent proxy needs beyond ASGI, and what clients may not do."""
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.edge.connection import CONNECTION, ClientConnection
-from proxy.edge.hangup import HangupWatch
-from proxy.errors import ApiError
+from proxy.serving.cycles import CycleConnection, UnframedCycle, WatchedFlow
+from proxy.serving.warden import (
+    FRAMING_RATIO,
+    LINGER_S,
+    MOST_HEADERS,
+    MOST_LINGERING,
+    MOST_PIPELINED,
+    Fault,
+    Warden,
+    count_unread,
+    render,
+)
 
 # What a client may say before it knows whether its WebSocket is accepted; more makes it wait.
 EARLY_BYTES: Final = 1 << 16
 
 UPGRADE_HEADERS: Final = (b"upgrade", b"http2-settings")
-
-
-class UnframedCycle(RequestResponseCycle):
-    """For clients of HTTP/1.0, who know no chunks: a body of unknown length ends with the connection."""
-
-    is_unframed = False
-
-    async def send(self, message: Any) -> None:
-        """As ASGI has it."""
-        if message["type"] == "http.response.start":
-            if all(name.lower() != b"content-length" for name, _ in message["headers"]):
-                self.chunked_encoding = False
-                self.is_unframed = True
-        elif self.is_unframed:
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)
-
-
-class WatchedFlow(FlowControl):
-    """uvicorn's, which also notices that a client leaves while it is made to wait."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        # As everywhere in uvicorn, a client that half-closes has left, whatever it had still to say.
-        self.watch = HangupWatch(transport.abort, orderly=True)
-
-    def pause_reading(self) -> None:
-        """As uvicorn's."""
-        if not self.read_paused:
-            self.watch.begin(self._transport)
-        super().pause_reading()
-
-    def resume_reading(self) -> None:
-        """As uvicorn's."""
-        if self.read_paused:
-            self.watch.end()
-        super().resume_reading()
-
-
-class CycleConnection:
-    """:class:`ClientConnection` of one request."""
-
-    def __init__(self, protocol: "Protocol", cycle: RequestResponseCycle, *, asks_for_websocket: bool) -> None:
-        self.asks_for_websocket = asks_for_websocket
-        self.add_listener = protocol.listeners.add
-        self.discard_listener = protocol.listeners.discard
-        self.switch = protocol.switch
-        self._cycle = cycle
-        self._flow = cycle.flow
-        self._transport = cycle.transport
-
-    async def wait_for_body(self, seconds: float) -> bool:
-        """As :class:`ClientConnection` has it."""
-        cycle = self._cycle
-        if not cycle.message_event.is_set() and not cycle.waiting_for_100_continue:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await cycle.message_event.wait()
-        return cycle.message_event.is_set()
-
-    def is_ready(self) -> bool:
-        """As :class:`ClientConnection` has it."""
-        cycle = self._cycle
-        return bool(cycle.chunked_encoding) and not (
-            self._flow.write_paused or cycle.disconnected or cycle.response_complete or cycle.scope["method"] == "HEAD"
-        )
-
-    def write(self, piece: bytes) -> None:
-        """As :class:`ClientConnection` has it: what uvicorn does with a chunk, less the ceremony."""
-        self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+# Headers that say how a request is to be read.
+FRAMING_HEADERS: Final = frozenset({b"expect", b"host", b"transfer-encoding"})
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection of a client. The scope of each request offers a :class:`ClientConnection`."""
+    """One connection of a client. The scope of each request offers a :class:`ClientConnection`.
+
+    *due*: when the client has dawdled enough, in seconds of the loop's clock; see :class:`Warden`.
+    """
 
     flow: WatchedFlow
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """A client has come."""
-        super().connection_made(transport)
-        self.flow = WatchedFlow(transport)
+    def __init__(self, *args: Any, warden: Warden, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.due = inf
         self.listeners: set[Callable[[], None]] = set()
+        self._warden = warden
         self._early: bytes | None = None
         self._is_declined = False
+        self._is_refused = False
+        # Of the request that is being received. Outside both, nothing of one has come yet.
+        self._in_head = False
+        self._in_body = False
+        self._head_bytes = 0
+        self._head_due = 0.0  # 0: nothing of it was late yet
+        self._framing_bytes = 0  # beyond what its body is worth
+        self._hosts = 0
+        self._fault: Fault = "bad_request"
+        self._unread = 0
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client has come."""
+        is_one_too_many = len(self.connections) >= self._warden.connections
+        super().connection_made(transport)
+        self.flow = WatchedFlow(transport, self._await_client)
+        if is_one_too_many:
+            self._turn_away("too_many")
+            return
+        self.due = self._head_due = self.loop.time() + self._warden.patience_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         super().connection_lost(exc)
+        self._warden.leaving.discard(self)
         self.flow.watch.end()
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
         for listener in tuple(self.listeners):
             listener()
 
+    def pause_writing(self) -> None:
+        """The client does not read, or more slowly than the upstream answers."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._await_client()
+
+    # How long to wait for what.
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_client(self) -> None:
+        """Sets the time until which the client has to do what is its turn, if anything is."""
+        if self._is_refused or self.transport.is_closing():
+            return
+        if self.flow.write_paused:
+            self._await_reader()
+        elif self._in_body:
+            self.due = self.loop.time() + self._warden.patience_s
+        elif self._in_head:
+            self._head_due = self._head_due or self.loop.time() + self._warden.patience_s
+            self.due = self._head_due
+        elif self._is_answering:
+            self.due = self.loop.time() + self._warden.patience_s  # when another look is due, in case it hangs up
+        else:
+            self.due = self.loop.time() + self._warden.keep_alive_s
+
+    def _await_reader(self) -> None:
+        self._unread = count_unread(self.transport)
+        self.due = self.loop.time() + self._warden.patience_s
+
+    def expire(self, now: float) -> None:
+        """It is *due*: the client has not done in time what was its turn, or it is time for another look."""
+        if self._is_refused:
+            self.transport.abort()
+        elif self.flow.write_paused or self.transport.is_closing():
+            self._expire_reader()
+        elif self._in_body and not self.cycle.response_complete:
+            if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+                self.due = now + self._warden.patience_s  # it is not the client that takes its time
+            else:
+                self._refuse("slow_body")
+        elif self._is_answering:
+            self.due = now + self._warden.patience_s  # what has begun to follow is for later
+        elif self._in_head:
+            self._refuse("slow_head")
+        else:
+            self._close()
+
+    def _expire_reader(self) -> None:
+        unread = self._unread
+        self._await_reader()
+        if not self._unread or self._unread >= unread:
+            self._warden.refuse("slow_reader")
+            self.transport.abort()
+
+    def _close(self) -> None:
+        """Closes it as soon as the client has read what it has been sent, and in time also if it does not."""
+        self.transport.close()
+        self._await_reader()
+
+    # What comes.
+
     def data_received(self, data: bytes) -> None:
         """Parses, or keeps for later what a client says behind a request for another protocol."""
+        if self._is_refused:
+            return
         if self._early is not None:
             self._keep_early(data)
             return
-        self._unset_keepalive_if_required()
+        if self._in_body:
+            self._framing_bytes += len(data)
+        else:
+            self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
             self._meet_upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self._refuse(self._fault)
+        else:
+            if self._in_body or self._in_head:
+                self._check_incomplete()
+
+    def _check_incomplete(self) -> None:
+        """Not all of a request has come yet: whether it may go on like this."""
+        if self._in_body:
+            self._framing_bytes = max(0, self._framing_bytes)
+        if max(self._head_bytes, self._framing_bytes) > self._warden.head_bytes:
+            self._refuse("head_too_large")
+        else:
+            self._await_client()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._hosts = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or behind a body a trailer."""
+        name = name.lower()
+        if name in FRAMING_HEADERS:
+            self._note_framing(name, value)
+        self.headers.append((name, value))
+
+    def _note_framing(self, name: bytes, value: bytes) -> None:
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        # What else was done to the body, nobody would undo: the header goes no further. HTTP/1.0 knows none at all.
+        elif value.strip().lower() != b"chunked" or self.parser.get_http_version() == "1.0":
+            raise ValueError("an encoding that cannot be undone")
 
     def on_headers_complete(self) -> None:
         """The head is complete: the app may begin."""
+        self._check_head()
         asks_for_upgrade = self.parser.should_upgrade()
         if asks_for_upgrade and self.parser.get_method() == b"CONNECT":
             raise ValueError("this is no forward proxy")
@@ -137,9 +215,26 @@ class Protocol(HttpToolsProtocol):
         connection: ClientConnection = CycleConnection(self, self.cycle, asks_for_websocket=is_websocket)
         self.scope["extensions"] = {CONNECTION: connection}  # type: ignore[dict-item]  # extensions may be anything
         self.headers = []  # what follows a body are trailers, and no part of the head
+        self._in_head, self._in_body = False, True
+
+    def _check_head(self) -> None:
+        """Raises for a head that is too large, or that others might read differently."""
+        if len(self.headers) > MOST_HEADERS or self._head_bytes > self._warden.head_bytes < self._measure_head():
+            self._fault = "head_too_large"
+            raise ValueError("too large")
+        version = self.parser.get_http_version()
+        if (version != "1.1" or self._hosts != 1) and (version != "1.0" or self._hosts > 1):
+            raise ValueError("not HTTP/1.1, or not for one host")
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise ValueError("too many requests at once")
+        self._head_bytes = 0
+
+    def _measure_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._framing_bytes -= FRAMING_RATIO * len(body)
         if not self._is_declined:
             super().on_body(body)
 
@@ -148,9 +243,28 @@ class Protocol(HttpToolsProtocol):
         if self._is_declined:
             return
         super().on_message_complete()
+        self._in_body = False
+        self._framing_bytes = 0
+        self._head_due = 0.0
+        if self.cycle.response_complete:  # before the body was here
+            self._await_client()
         # A large body has stopped the reading; without it nobody would notice that the client leaves.
         if not self.pipeline:
             self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, less the timer: one for each answer would cost more than all that is done for limits here."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._await_reader()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._await_client()
+
+    # Other protocols.
 
     def _should_upgrade(self) -> bool:
         return False  # not by uvicorn: a WebSocket is a request like any other until its upstream has agreed
@@ -179,21 +293,45 @@ class Protocol(HttpToolsProtocol):
 
     def switch(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
         """Hands the connection over to *protocol*: its transport, and what has been received already."""
-        self._unset_keepalive_if_required()
         self.connections.discard(self)
         self.cycle.response_started = self.cycle.response_complete = True
         self.transport.set_protocol(protocol)
         self.flow.resume_reading()
         return self.transport, self._early or b""
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers with 400 in OpenAI's shape and hangs up; in the middle of an answer it only hangs up."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            error = ApiError(400, "bad_request", msg)
-            headers = [*error.headers, (b"connection", b"close")]
-            lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
-            self.transport.write(b"\r\n".join([*lines, b"", error.body()]))
-        self.transport.close()
+    # Refusing.
+
+    def _refuse(self, fault: Fault) -> None:
+        """Answers with an error in OpenAI's shape and hangs up; where another answer is due first, only hangs up."""
+        concerns_current = self._in_body and not self.cycle.response_started
+        if self.pipeline or (self._is_answering and not concerns_current):
+            self._warden.refuse(fault)
+            self._is_refused = True
+            self._close()
+            return
+        if self._is_answering:
+            self._abandon(self.cycle)
+        self._turn_away(fault)
+
+    def _abandon(self, cycle: RequestResponseCycle) -> None:
+        """For the app, the client has left."""
+        cycle.disconnected = True
+        cycle.message_event.set()
+        self._tell_listeners()
+
+    def _turn_away(self, fault: Fault) -> None:
+        self._is_refused = True
+        error = self._warden.refuse(fault)
+        if error is not None:
+            self.transport.write(render(error))
+        self.connections.discard(self)
+        if len(self._warden.leaving) >= MOST_LINGERING:
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._warden.leaving.add(self)
+        self.due = self.loop.time() + LINGER_S
 
 
 def _without_upgrade(name: bytes, value: bytes) -> tuple[bytes, bytes]:

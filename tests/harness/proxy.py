@@ -92,7 +92,7 @@ class Proxy:
     async def wait_ready(self) -> None:
         """Returns when the keeper is up."""
         await within(self.app.keeper.connected.wait(), KEEPER_S)
-        while self.app.supervisor.status is None:  # it asks at once; the keeper answers calls side by side
+        while self.app.link.status is None:  # it asks at once; the keeper answers calls side by side
             await self.app.keeper.call(wire.Status())
 
     async def stop(self) -> None:
