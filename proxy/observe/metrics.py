@@ -32,10 +32,25 @@ TABLE: Final = (
     Row(
         "upstream_errors_total",
         "counter",
-        "Upstream failures, by kind: refused, dns, tls, proxy, reset, protocol, connect_timeout, read_timeout.",
+        "Upstream failures, by kind: refused, dns, tls, proxy, reset, protocol, connect_timeout, read_timeout, "
+        "busy (no connection was free for it).",
         ("kind",),
     ),
     Row("upstream_connections", "gauge", "Connections to the upstream, open or being opened."),
+    Row(
+        "limited_total",
+        "counter",
+        "Requests answered 429, by limit: in_flight, uploads, client_rate, client_in_flight, user_rate, "
+        "user_in_flight, upstream_busy.",
+        ("limit",),
+    ),
+    Row(
+        "unauthorized_total",
+        "counter",
+        "Requests whose sender was not believed, by reason: no_key, unknown_key, two_keys, bad_signature, "
+        "old_signature, bad_token, expired_token, unproven.",
+        ("reason",),
+    ),
     Row("client_gone_total", "counter", "Clients that left before their answer was complete."),
     Row("memory_total", "counter", "Chat requests by X-Memory-Status.", ("status",)),
     Row(
