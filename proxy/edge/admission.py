@@ -21,6 +21,8 @@ LARGEST_BURST: Final = 1000
 MOST_USERS: Final = 100_000
 # Slow uploads hold a place and a connection to the upstream; chats must find some, however many there are.
 UPLOADS_SHARE: Final = 0.5
+# Where there are few connections, uploads had better wait for them like everybody else.
+FEWEST_UPLOADS: Final = 16
 
 RATE: Final = "rate_limited"
 AT_A_TIME: Final = "too_many_requests"
@@ -98,7 +100,8 @@ class Admission:
     def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
         limits = settings.limits
         self.all = Places(limits.max_in_flight)
-        self.uploads = Places(max(1, int(min(limits.max_in_flight, settings.upstream.max_connections) * UPLOADS_SHARE)))
+        share = int(UPLOADS_SHARE * min(limits.max_in_flight, settings.upstream.max_connections))
+        self.uploads = Places(max(FEWEST_UPLOADS, share))
         named = {client.name: client for client in settings.clients}
         self.client_places = {
             name: Places(client.max_in_flight) for name, client in named.items() if client.max_in_flight is not None
