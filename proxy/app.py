@@ -15,6 +15,8 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from proxy.config import Settings
+from proxy.edge.admission import Admission
+from proxy.edge.callers import Callers
 from proxy.edge.capture import Recorder
 from proxy.edge.commands import Commands
 from proxy.edge.control import ControlPlane, render_error
@@ -25,6 +27,7 @@ from proxy.edge.relay import Relay
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
+from proxy.identity import open_identifier
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
@@ -56,7 +59,7 @@ class App:
     """
 
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
-        """Raises ConfigError where the way to the upstream is badly configured."""
+        """Raises ConfigError where the way to the upstream is badly configured, or the key of tokens is none."""
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks()
@@ -84,7 +87,8 @@ class App:
             frame=Frame(settings.memory.template),
         )
         self.upstream = Upstream(settings.upstream)
-        relay = Relay(self.upstream, settings, self.metrics)
+        callers = Callers(settings)
+        relay = Relay(self.upstream, settings, self.metrics, replaced=callers.replaced)
         recorder = Recorder(
             self.journal,
             Redactor(settings.redaction),
@@ -93,8 +97,12 @@ class App:
             keep_blocks=settings.extraction.effective == "llm",
         )
         commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
-        interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
-        self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
+        self._identifier = open_identifier(settings, self.tasks)
+        interceptor = Interceptor(
+            relay, self.recall, recorder, self.journal, commands, self._identifier, self.metrics, settings
+        )
+        admission = Admission(settings)
+        self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, settings)
         health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper)
         self._starlette = Starlette(
@@ -117,6 +125,7 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._tell_of_trust()
         self.journal.start()
         supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(self._measure_lag(), name="loop-lag")
@@ -130,6 +139,7 @@ class App:
             await self._drain_journal()
             supervision.cancel()
             await self.tasks.cancel()
+            await self._identifier.aclose()
             await self.upstream.aclose()
             await self._embedder.aclose()
 
@@ -149,6 +159,12 @@ class App:
 
     async def _count_held(self, erased: Scope | None) -> int:
         return self.journal.state.held if erased is None else await self.journal.discard(erased)
+
+    def _tell_of_trust(self) -> None:
+        identity = self.settings.identity
+        if identity.mode == "header":
+            consequence = "whoever reaches the proxy can name any user: for trusted networks only"
+            log.warning("identity_trusted", header=identity.header, consequence=consequence)
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())

@@ -3,10 +3,13 @@
 MemoryProxyError
 ├── ConfigError        the process does not start: exit code 2
 ├── ApiError           answered to the client, in OpenAI's shape
+│   ├── UnauthorizedError   who asks is not known, or not who they say: counted by reason
+│   └── LimitError          too much at a time, or too often: counted by limit
 ├── StoreError         the vector store failed; the journal keeps the work and it is tried again
 ├── EmbedderError      no vector for now; recall goes on with words alone, storing is tried again
 ├── ExtractionError    no facts for now; what was said is kept and looked at again
 ├── JournalError       an exchange could not be made durable
+├── IdentityError      nobody can say for now whose request it is; the chat goes on without memory
 ├── KeeperError        the keeper process is away or answered with a failure
 ├── UpstreamError      the upstream cannot be reached, or failed before its answer was complete
 └── LockedError        another process holds this data directory
@@ -53,11 +56,18 @@ class KeeperError(MemoryProxyError):
     """The keeper process is away, too slow, or failed at what it was asked."""
 
 
+class IdentityError(MemoryProxyError):
+    """Whose request it is cannot be found out for now: the keys that tokens are checked with cannot be had."""
+
+
 class LockedError(MemoryProxyError):
     """Another process has this data directory open."""
 
 
-Failure = Literal["refused", "dns", "tls", "proxy", "reset", "protocol", "connect_timeout", "read_timeout"]
+Failure = Literal["refused", "dns", "tls", "proxy", "reset", "protocol", "connect_timeout", "read_timeout", "busy"]
+Limit = Literal[
+    "in_flight", "uploads", "client_rate", "client_in_flight", "user_rate", "user_in_flight", "upstream_busy"
+]
 
 
 class UpstreamError(MemoryProxyError):
@@ -116,6 +126,22 @@ class ApiError(MemoryProxyError):
 
     def body(self) -> bytes:
         """The error in OpenAI's shape."""
-        kind = "invalid_request_error" if self.status < 500 else "api_error"
+        kind = "requests" if self.status == 429 else "invalid_request_error" if self.status < 500 else "api_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return msgspec.json.encode({"error": error})
+
+
+class UnauthorizedError(ApiError):
+    """Who asks is not known, or has not proven to be who they say. *reason* is one word for metrics."""
+
+    def __init__(self, reason: str, code: str, message: str, *, status: int = 401, param: str | None = None) -> None:
+        super().__init__(status, code, message, param=param)
+        self.reason: Final = reason
+
+
+class LimitError(ApiError):
+    """Over a limit: to be tried again after so many seconds. *limit* is one word for metrics."""
+
+    def __init__(self, limit: Limit, code: str, message: str, *, retry_after: int) -> None:
+        super().__init__(429, code, message, retry_after=retry_after)
+        self.limit: Final = limit

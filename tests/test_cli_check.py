@@ -49,7 +49,8 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert (code, seen) == (0, ["/v1/models "])
     states = {what: finding["state"] for what, finding in findings.items()}
     assert "failed" not in states.values()
-    assert {"configuration", "upstream", "embedder", "store", "journal", "tokens", "identity", "admin"} == set(states)
+    parts = {"configuration", "upstream", "embedder", "store", "journal", "tokens", "identity", "clients", "admin"}
+    assert parts == set(states)
     assert "clients send their own" in findings["upstream"]["found"]
     assert "trusted networks" in findings["identity"]["advice"]
 

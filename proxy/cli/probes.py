@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from proxy.cli import output
 from proxy.cli.opening import open_backend
 from proxy.config import POINTS_AT_ITSELF, Settings
+from proxy.config.access import Jwt
 from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError, UpstreamError
 
 # For one answer. The configured read timeout is made for answers that take a model minutes.
@@ -52,7 +53,8 @@ async def examine(settings: Settings, server: str | None) -> list[Finding]:
         findings += await check_server(settings, server)
     else:
         findings += await check_data_dir(settings)
-    return [*findings, await asyncio.to_thread(check_tokens), check_identity(settings), check_admin(settings)]
+    findings += [await asyncio.to_thread(check_tokens), *await check_identity(settings)]
+    return [*findings, check_clients(settings), check_admin(settings)]
 
 
 async def check_upstream(settings: Settings) -> Finding:
@@ -211,12 +213,68 @@ def check_tokens() -> Finding:
     return Finding("tokens", "note", "estimated, to about 5 %: tiktoken's tables are not on this machine", advice)
 
 
-def check_identity(settings: Settings) -> Finding:
+async def check_identity(settings: Settings) -> list[Finding]:
     """What has to be true for users to be who they say they are."""
-    found = f"{settings.identity.header} is believed: whoever reaches the proxy can name any user"
-    return Finding(
-        "identity", "note", found, "identity.mode header is for trusted networks: let only your own backend in"
-    )
+    identity = settings.identity
+    if identity.mode == "jwt":
+        return await _check_tokens(identity.jwt)
+    if identity.mode == "signed":
+        secrets = output.count(len(identity.secrets), "secret")
+        found = f"{identity.header} is believed with a signature by one of {secrets}, for {identity.max_age_s:g} s"
+        return [Finding("identity", "ok", found)]
+    who = "whoever has a client's key" if settings.clients else "whoever reaches the proxy"
+    advice = "identity.mode header is for trusted networks: let only your own backend in"
+    return [Finding("identity", "note", f"{identity.header} is believed: {who} can name any user", advice)]
+
+
+async def _check_tokens(jwt: Jwt) -> list[Finding]:
+    from proxy.identity.jwks import fetch
+    from proxy.identity.keys import read_jwks, read_key
+
+    place, advice = "identity.jwt.key", "see what identity.jwt.key should be in config.example.yaml"
+    try:
+        if jwt.jwks_url is not None:
+            place, advice = jwt.jwks_url, "check identity.jwt.jwks_url, and this machine's network and HTTPS_PROXY"
+            async with asyncio.timeout(PATIENCE_S):
+                keys = read_jwks(await fetch(jwt.jwks_url), jwt.algorithms)
+        elif jwt.jwks_file is not None:
+            place, advice = str(jwt.jwks_file), "check identity.jwt.jwks_file; until it is there nobody is known"
+            keys = read_jwks(jwt.jwks_file.read_bytes(), jwt.algorithms)
+        else:
+            keys = read_key("" if jwt.key is None else jwt.key.get_secret_value(), jwt.algorithms)
+    except (OSError, ValueError, httpx2.HTTPError) as exc:
+        why = (exc.strerror if isinstance(exc, OSError) else "") or str(exc) or type(exc).__name__
+        return [Finding("identity", "failed", f"{place}: {why}", advice)]
+    found = f"{jwt.header} is believed with a key for {', '.join(keys.algorithms)} from {place}"
+    return [Finding("identity", "ok", found), *_note_open_tokens(jwt)]
+
+
+def _note_open_tokens(jwt: Jwt) -> list[Finding]:
+    """What makes more tokens good than somebody may have meant."""
+    missing = [name for name in ("issuer", "audience") if getattr(jwt, name) is None]
+    notes = []
+    if missing:
+        found = f"without identity.jwt.{' and '.join(missing)}, tokens that were made for something else are believed"
+        notes.append(Finding("tokens of users", "note", found, "set what your tokens have in iss and aud"))
+    if jwt.jwks_url is not None and jwt.jwks_url.startswith("http:"):
+        found = f"{jwt.jwks_url} is asked without TLS: whoever is in between can name any user"
+        notes.append(Finding("keys of tokens", "note", found, "use https, or a network that you trust"))
+    return notes
+
+
+def check_clients(settings: Settings) -> Finding:
+    """Which applications may ask, and whose upstream key they use."""
+    if not settings.clients:
+        return Finding(
+            "clients", "note", "none: anybody who reaches the proxy may ask", "see clients, and who gets there"
+        )
+    tenants = sorted({client.effective_tenant for client in settings.clients})
+    found = f"{output.count(len(settings.clients), 'key')}, of the tenants {', '.join(tenants)}"
+    bare = [client.name for client in settings.clients if client.upstream_api_key is None]
+    if bare and settings.upstream.authorization is None:
+        why = f"{found}; without upstream.api_key the upstream gets no key from {', '.join(bare)}"
+        return Finding("clients", "note", why, "set upstream.api_key, or each client's upstream_api_key")
+    return Finding("clients", "ok", found)
 
 
 def check_admin(settings: Settings) -> Finding:

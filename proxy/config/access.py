@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from proxy.config.fields import File, HeaderName, Key, Name, Origin, Sha256, SharedSecret, Url
+from proxy.config.fields import File, HeaderName, Key, Name, Origin, Sha256, SharedSecret, Url, VerificationKey
 from proxy.config.sections import Section
 
 Algorithm = Literal[
@@ -19,7 +19,7 @@ class Jwt(Section):
 
     header: HeaderName = "X-User-Token"
     algorithms: tuple[Algorithm, ...] = ()
-    key: Key | None = None
+    key: VerificationKey | None = None
     jwks_file: File | None = None
     jwks_url: Url | None = None
     issuer: str | None = None

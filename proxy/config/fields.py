@@ -62,7 +62,14 @@ def _key(value: SecretStr) -> SecretStr:
     return SecretStr(key)
 
 
+def _verification_key(value: SecretStr) -> SecretStr:
+    # PEM has lines; it goes into no header.
+    key = value.get_secret_value().strip()
+    return SecretStr(key) if key.startswith("-----BEGIN ") else _key(value)
+
+
 Key = Annotated[SecretStr, AfterValidator(_key)]
+VerificationKey = Annotated[SecretStr, AfterValidator(_verification_key)]
 Url = Annotated[str, AfterValidator(_http_url)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]

@@ -9,13 +9,15 @@ from typing import Final, Literal
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from proxy.edge.admission import Admission, Ticket
+from proxy.edge.callers import Callers
 from proxy.edge.connection import CONNECTION, ClientConnection
 from proxy.edge.inbox import ClientGoneError, Inbox
 from proxy.edge.intercept import Interceptor
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.edge.websocket import relay_websocket
-from proxy.errors import ApiError, UpstreamTruncatedError
+from proxy.errors import ApiError, LimitError, UnauthorizedError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
 from proxy.tasks import Tasks
 
@@ -23,7 +25,7 @@ from proxy.tasks import Tasks
 CHAT: Final = re.compile(rb"/v1/(?:openai/deployments/[^/]+/)?chat/completions")
 
 Route = Literal["chat", "websocket", "other"]
-Handler = Callable[[AsgiScope, Inbox, Outbox], Awaitable[int]]
+Handler = Callable[[AsgiScope, Inbox, Outbox, Ticket], Awaitable[int]]
 
 
 class DataPlane:
@@ -32,12 +34,22 @@ class DataPlane:
     *draining* makes it answer 503 to new requests; *active* counts those being served, and *idle* is set at zero.
     """
 
-    def __init__(self, relay: Relay, interceptor: Interceptor, metrics: Metrics, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        interceptor: Interceptor,
+        callers: Callers,
+        admission: Admission,
+        metrics: Metrics,
+        tasks: Tasks,
+    ) -> None:
         self.draining = False
         self.active = 0
         self.idle = asyncio.Event()
         self.idle.set()
         self._relay = relay
+        self._callers = callers
+        self._admission = admission
         self._handlers: dict[Route, Handler] = {
             "chat": interceptor,
             "websocket": partial(relay_websocket, relay),
@@ -55,10 +67,14 @@ class DataPlane:
         code = "gone"
         self._enter()
         try:
-            with Inbox(receive, self._tasks, connection) as inbox:
-                code = str(await self._handler(route)(scope, inbox, outbox))
+            handler = self._handler(route)
+            caller = self._callers.recognise(scope["headers"])
+            with Ticket(self._admission, caller) as ticket, Inbox(receive, self._tasks, connection) as inbox:
+                ticket.check()
+                code = str(await handler(scope, inbox, outbox, ticket))
         except ApiError as exc:
             code = str(exc.status)
+            self._count_refusal(exc)
             await outbox.fail(exc)
         except ClientGoneError:
             self._metrics.count("client_gone_total")
@@ -83,8 +99,18 @@ class DataPlane:
         if self.active == 0:
             self.idle.set()
 
-    async def _pass_through(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
-        request = self._relay.outgoing(scope, await inbox.open())
+    def _count_refusal(self, refusal: ApiError) -> None:
+        if isinstance(refusal, LimitError):
+            self._metrics.count("limited_total", refusal.limit)
+        elif isinstance(refusal, UnauthorizedError):
+            self._metrics.count("unauthorized_total", refusal.reason)
+
+    async def _pass_through(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox, ticket: Ticket) -> int:
+        ticket.begin()
+        body = await inbox.open()
+        request = self._relay.outgoing(
+            scope, body if isinstance(body, bytes) else ticket.watch_upload(body), ticket.caller
+        )
         return await self._relay(request, outbox, added=[])
 
 

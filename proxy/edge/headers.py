@@ -24,9 +24,8 @@ NOT_FORWARDED: Final = HOP_BY_HOP | {b"host", b"expect"}
 
 CONVERSATION: Final = b"x-conversation-id"
 MODE: Final = b"x-memory-mode"
-SIGNATURE: Final = b"x-user-signature"
 HOP: Final = b"x-memory-proxy-hop"
-OWN_REQUEST_HEADERS: Final = frozenset({CONVERSATION, MODE, SIGNATURE})
+OWN_REQUEST_HEADERS: Final = frozenset({CONVERSATION, MODE})  # and those of proxy.identity
 
 # What a change of protocol needs, and nothing else may send.
 SWITCH_TO_WEBSOCKET: Final = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]

@@ -13,6 +13,7 @@ from proxy.classify import TOOL_STEP, Classifier
 from proxy.config import Settings
 from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge import headers
+from proxy.edge.admission import Ticket
 from proxy.edge.capture import Capture, Recorder
 from proxy.edge.commands import Command, Commands
 from proxy.edge.conversation import Conversation, check_conversation_id
@@ -20,7 +21,7 @@ from proxy.edge.inbox import Inbox
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.errors import ApiError
-from proxy.identity import identify
+from proxy.identity import Identifier
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
@@ -47,7 +48,8 @@ LARGE_BODY: Final = 1 << 20
 class Turn:
     """One chat request as memory sees it: who speaks, what was said, and what memory may do.
 
-    *skip*: the rule by which it is no user's turn. *came*: when it did.
+    *skip*: the rule by which it is no user's turn. *came*: when it did. *is_unknown*: nobody can say who speaks, which
+    is another thing than that nobody has said so.
     """
 
     abilities: frozenset[Ability]
@@ -56,6 +58,7 @@ class Turn:
     conversation_id: str | None
     came: datetime
     skip: str | None = None
+    is_unknown: bool = False
 
 
 class Interceptor:
@@ -68,6 +71,7 @@ class Interceptor:
         recorder: Recorder,
         journal: JournalWriter,
         commands: Commands | None,
+        identifier: Identifier,
         metrics: Metrics,
         settings: Settings,
     ) -> None:
@@ -80,20 +84,24 @@ class Interceptor:
         self._fail_open = recorder.fail_open
         self._metrics = metrics
         self._settings = settings
-        self._identity_header = settings.identity.header.lower().encode("ascii")
+        self._identifier = identifier
         learns = settings.extraction.mode != "off"
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
 
-    async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
+    async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox, ticket: Ticket) -> int:
         """Serves one request; returns the status code that the client saw.
 
-        Raises what :class:`Relay` raises, and ApiError for a bad user id, mode or conversation id.
+        Raises what :class:`Relay` and :class:`Ticket` raise, and ApiError for a bad user id, mode or conversation id,
+        and for a user who is not who they say.
         """
         abilities = self._abilities(headers.every(scope["headers"], headers.MODE))
         self._refuse_long(headers.first(scope["headers"], b"content-length"))
+        # Before the body is read: a stranger's is not worth it.
+        speaker = await self._identify(scope["headers"], None, ticket, abilities)
         body = await inbox.body(self._max_body)
-        turn = await self._read(scope["headers"], body, abilities)
+        ticket.begin()
+        turn = await self._read(scope["headers"], body, abilities, speaker, ticket)
         if self._commands is not None and turn.scope is not None and turn.request is not None:
             command = self._commands.find(turn.request, body)
             if command is not None:
@@ -104,7 +112,7 @@ class Interceptor:
         elapsed = time.perf_counter() - began
         self._count(turn, recollection, elapsed)
         return await self._relay(
-            self._relay.outgoing(scope, body),
+            self._relay.outgoing(scope, body, ticket.caller),
             outbox,
             added=_memory_headers(recollection, elapsed),
             capture=self._capture(turn, recollection),
@@ -125,21 +133,49 @@ class Interceptor:
         if length is not None and length.isdigit() and int(length) > self._max_body:
             raise ApiError(413, "body_too_large", f"The request body has more than {self._max_body} bytes.")
 
-    async def _read(self, raw: RawHeaders, body: bytes, abilities: frozenset[Ability]) -> Turn:
+    async def _identify(
+        self, raw: RawHeaders, body_user: str | None, ticket: Ticket, abilities: frozenset[Ability]
+    ) -> Scope | Literal["unknown"] | None:
+        """Whose request it is; "unknown" where that cannot be found out, and nobody's where it does not matter."""
+        if not abilities and not ticket.limits_users:
+            return None
+        refusal: ApiError | None = None
+        with self._fail_open("identity"):
+            try:
+                return await self._identifier.identify(raw, body_user, ticket.caller.tenant)
+            except ApiError as exc:
+                refusal = exc
+        if refusal is not None:
+            raise refusal
+        return "unknown"
+
+    async def _read(
+        self,
+        raw: RawHeaders,
+        body: bytes,
+        abilities: frozenset[Ability],
+        speaker: Scope | Literal["unknown"] | None,
+        ticket: Ticket,
+    ) -> Turn:
         came = now()
+        request = None
+        if abilities:
+            # A body of many megabytes would hold up everybody else's streams.
+            request = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else ChatRequest.parse(body)
+        if speaker is None and request is not None and request.body_user:
+            speaker = await self._identify(raw, request.body_user, ticket, abilities)
+        if speaker == "unknown":
+            return Turn(abilities, None, request, None, came, is_unknown=True)
+        if speaker is not None:
+            ticket.begin_for(speaker)
         if not abilities:
             return Turn(abilities, None, None, None, came)
-        # A body of many megabytes would hold up everybody else's streams.
-        request = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else ChatRequest.parse(body)
-        fallback = request is not None and self._settings.identity.body_fallback
-        sent = headers.every(raw, self._identity_header)
-        scope = identify(sent, request.body_user if fallback and request is not None else None)
         skip = None
-        if scope is not None and request is not None:
+        if speaker is not None and request is not None:
             with self._fail_open("classify"):
                 skip = self._classifier.classify(request)
         conversation_id = check_conversation_id(headers.first(raw, headers.CONVERSATION))
-        return Turn(abilities, scope, request, conversation_id, came, skip)
+        return Turn(abilities, speaker, request, conversation_id, came, skip)
 
     async def _obey(self, commands: Commands, scope: Scope, command: Command, outbox: Outbox) -> int:
         """Answers instead of the upstream, which hears nothing of it."""
@@ -240,6 +276,8 @@ def _without_recall(turn: Turn) -> Status | None:
     """Why there is nothing to recall for this turn, if so."""
     if not turn.abilities:
         return "off"
+    if turn.is_unknown:
+        return "error"
     if turn.scope is None:
         return "anonymous"
     if turn.request is None or turn.skip is not None:

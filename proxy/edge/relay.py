@@ -11,11 +11,13 @@ from starlette.types import Scope as AsgiScope
 
 from proxy.config import Settings
 from proxy.edge import headers
+from proxy.edge.callers import Caller
 from proxy.edge.capture import Capture
 from proxy.edge.connection import ClientConnection
 from proxy.edge.heartbeat import HeartbeatReader
 from proxy.edge.outbox import Outbox
-from proxy.errors import ApiError, Failure, UpstreamError, UpstreamTruncatedError
+from proxy.errors import ApiError, Failure, LimitError, UpstreamError, UpstreamTruncatedError
+from proxy.identity import find_own_headers
 from proxy.observe.metrics import Metrics
 from proxy.upstream import RawHeaders, Request, Response, Sink, Upstream
 
@@ -41,26 +43,29 @@ ANSWERS: Final[dict[Failure, tuple[tuple[int, str], str, bool | None]]] = {
     "protocol": (UNREACHABLE, "The upstream's answer is not valid HTTP.", None),
     "connect_timeout": (TIMED_OUT, "The upstream did not accept a connection in time.", True),
     "read_timeout": (TIMED_OUT, "The upstream did not answer in time.", None),
+    "busy": ((429, "too_many_requests"), "All connections to the upstream are in use. Please try again.", True),
 }
 
 
 class Relay:
     """Sends requests to the one configured upstream."""
 
-    def __init__(self, upstream: Upstream, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, upstream: Upstream, settings: Settings, metrics: Metrics, *, replaced: frozenset[bytes] = frozenset()
+    ) -> None:
+        """*replaced*: headers of clients that give way to a caller's credentials."""
         self._upstream = upstream
         self._path = settings.upstream.address.prefix.encode("ascii")
-        self._authorization = settings.upstream.authorization
-        own = headers.OWN_REQUEST_HEADERS | {settings.identity.header.lower().encode("ascii")}
-        self._dropped = headers.NOT_FORWARDED | own | {headers.HOP}
-        if self._authorization is not None:
-            self._dropped |= {b"authorization"}
+        own = headers.OWN_REQUEST_HEADERS | find_own_headers(settings.identity)
+        self._dropped = headers.NOT_FORWARDED | own | {headers.HOP} | replaced
         self._heartbeat_s = settings.server.heartbeat_s
         self._metrics = metrics
         self._id = secrets.token_hex(4).encode("ascii")
 
-    def outgoing(self, scope: AsgiScope, body: bytes | AsyncIterator[bytes], *, upgrade: bool = False) -> Request:
-        """The client's request as the upstream gets it.
+    def outgoing(
+        self, scope: AsgiScope, body: bytes | AsyncIterator[bytes], caller: Caller, *, upgrade: bool = False
+    ) -> Request:
+        """The client's request as the upstream gets it, with the credentials that *caller* has there.
 
         Raises:
             ApiError: 508, when it has been here before.
@@ -69,8 +74,7 @@ class Relay:
         kept = headers.strip(sent, self._dropped)
         if isinstance(body, bytes) and body:
             kept = _with_length(kept, b"%d" % len(body))
-        if self._authorization is not None:
-            kept.append((b"authorization", self._authorization))
+        kept += caller.credentials
         kept.append((headers.HOP, self._hops(sent)))
         if upgrade:
             kept += headers.SWITCH_TO_WEBSOCKET
@@ -106,13 +110,15 @@ class Relay:
         """The upstream's answer, as soon as its head is here.
 
         Raises:
-            ApiError: 502 or 504, when there is none.
+            ApiError: 502 or 504, when there is none; 429 when no connection is free for it.
         """
         try:
             return await self._upstream.send(request)
         except UpstreamError as exc:
             self._note(exc, "upstream_failed")
             (status, code), message, again = ANSWERS[exc.kind]
+            if exc.kind == "busy":
+                raise LimitError("upstream_busy", code, message, retry_after=1) from exc
             retry_after = 1 if again else None
             should_retry = False if again is False else None
             raise ApiError(status, code, message, retry_after=retry_after, should_retry=should_retry) from exc

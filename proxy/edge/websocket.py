@@ -10,6 +10,7 @@ from typing import Final
 from starlette.types import Scope as AsgiScope
 
 from proxy.edge import headers
+from proxy.edge.admission import Ticket
 from proxy.edge.connection import CONNECTION, ClientConnection
 from proxy.edge.hangup import HangupWatch
 from proxy.edge.inbox import Inbox
@@ -21,13 +22,14 @@ from proxy.upstream import SWITCHING_PROTOCOLS
 LINGER_S: Final = 5.0
 
 
-async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
+async def relay_websocket(relay: Relay, scope: AsgiScope, inbox: Inbox, outbox: Outbox, ticket: Ticket) -> int:
     """Serves one WebSocket to its end; returns the status code that the client saw.
 
     An upstream that does not agree is relayed like any answer. Raises what :class:`Relay` raises.
     """
+    ticket.begin()
     await inbox.open()
-    response = await relay.ask(relay.outgoing(scope, b"", upgrade=True))
+    response = await relay.ask(relay.outgoing(scope, b"", ticket.caller, upgrade=True))
     if response.status != SWITCHING_PROTOCOLS:
         return await relay.answer(response, outbox, added=[])
     connection: ClientConnection = scope["extensions"][CONNECTION]

@@ -32,7 +32,8 @@ TABLE: Final = (
     Row(
         "upstream_errors_total",
         "counter",
-        "Upstream failures, by kind: refused, dns, tls, proxy, reset, protocol, connect_timeout, read_timeout.",
+        "Upstream failures, by kind: refused, dns, tls, proxy, reset, protocol, connect_timeout, read_timeout, "
+        "busy (no connection was free for it).",
         ("kind",),
     ),
     Row("upstream_connections", "gauge", "Connections to the upstream, open or being opened."),
@@ -42,6 +43,20 @@ TABLE: Final = (
         "counter",
         "Connections closed on clients, by reason: bad_request (not HTTP, or to be read in two ways), head_too_large, "
         "slow_head, slow_body, slow_reader, too_many.",
+        ("reason",),
+    ),
+    Row(
+        "limited_total",
+        "counter",
+        "Requests answered 429, by limit: in_flight, uploads, client_rate, client_in_flight, user_rate, "
+        "user_in_flight, upstream_busy.",
+        ("limit",),
+    ),
+    Row(
+        "unauthorized_total",
+        "counter",
+        "Requests whose sender was not believed, by reason: no_key, unknown_key, two_keys, bad_signature, "
+        "old_signature, bad_token, expired_token, unproven.",
         ("reason",),
     ),
     Row("client_gone_total", "counter", "Clients that left before their answer was complete."),

@@ -153,9 +153,21 @@ class Upstream:
         return True
 
     async def _wait_for_turn(self) -> Connection | None:
-        """A connection, or None for a slot in which to open one."""
+        """A connection, or None for a slot in which to open one.
+
+        Raises:
+            UpstreamError: there was none for as long as making a connection may take.
+        """
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                return await self._take_turn(waiter)
+        except TimeoutError:
+            reason = f"all {self._limit} connections were in use for {self._connect_timeout_s:g} s"
+            raise UpstreamError("busy", reason) from None
+
+    async def _take_turn(self, waiter: asyncio.Future[Connection | None]) -> Connection | None:
         try:
             return await waiter
         except asyncio.CancelledError:

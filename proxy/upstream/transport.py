@@ -23,6 +23,7 @@ EXCEPTIONS: Final[Mapping[Failure, type[httpx2.TransportError]]] = {
     "protocol": httpx2.RemoteProtocolError,
     "connect_timeout": httpx2.ConnectTimeout,
     "read_timeout": httpx2.ReadTimeout,
+    "busy": httpx2.PoolTimeout,
 }
 
 
