@@ -47,7 +47,7 @@ class ControlPlane:
         self._gatekeeper = Gatekeeper(settings)
         # An id alone tells nobody apart where several applications have users.
         self._has_tenants = bool(settings.clients)
-        self._document = msgspec.json.encode(describe(OPERATIONS))
+        self._document = msgspec.json.encode(describe(OPERATIONS, has_tenants=self._has_tenants))
 
     def routes(self, others: Mapping[str, Handler]) -> list[Route]:
         """The table's routes; *others* answer what is not of this class, by operation.
@@ -184,14 +184,14 @@ class ControlPlane:
         scope = self._scope(request)
         asked = await parameters.read_body(request, parameters.RecallRequest)
         budget = self._settings.memory.budget_tokens if asked.budget_tokens is None else asked.budget_tokens
-        if not 1 <= budget <= parameters.MAX_BUDGET:
-            reason = f"budget_tokens should be a number from 1 to {parameters.MAX_BUDGET}."
+        if not (1 <= budget <= parameters.MAX_BUDGET and budget == int(budget)):
+            reason = f"budget_tokens should be a whole number from 1 to {parameters.MAX_BUDGET}."
             raise ApiError(400, "bad_request", reason, param="budget_tokens")
         began = time.perf_counter()
         recollection = await self._recall.recall(
             scope,
             _dialogue(asked),
-            budget_tokens=budget,
+            budget_tokens=int(budget),
             deadline_s=INSPECTION_DEADLINE_S,
             asked_at=asked.asked_at,
             sticky=False,
@@ -277,12 +277,13 @@ def _no_such_memory() -> ApiError:
 
 
 def _dialogue(asked: parameters.RecallRequest) -> list[Message]:
+    messages = bytes(asked.messages)
+    parsed = ChatRequest.parse(b'{"messages":' + messages + b"}")
+    if parsed is None and (asked.query is None or messages not in (b"", b"null")):
+        raise ApiError(400, "bad_request", 'Send {"query": "…"} or {"messages": […]}.')
     if asked.query is not None:
         return [Message("user", asked.query)]
-    parsed = ChatRequest.parse(b'{"messages":' + bytes(asked.messages) + b"}")
-    if parsed is None:
-        raise ApiError(400, "bad_request", 'Send {"query": "…"} or {"messages": […]}.')
-    return parsed.dialogue
+    return parsed.dialogue if parsed is not None else []
 
 
 def _describe(recollection: Recollection, elapsed_ms: float) -> answers.Found:

@@ -8,7 +8,7 @@ import msgspec
 
 from proxy import __version__
 from proxy.edge.answers import ErrorBody
-from proxy.edge.operations import JSON, Content, Operation, Parameter
+from proxy.edge.operations import JSON, TENANT, Content, Operation, Parameter
 from proxy.models import Memory
 
 REF: Final = "#/components/schemas/{name}"
@@ -19,13 +19,15 @@ OPEN: Final = (414,)
 Schema = Mapping[str, Any]
 
 
-def describe(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The document of *operations*."""
+def describe(operations: Iterable[Operation], *, has_tenants: bool) -> dict[str, Any]:
+    """The document of *operations*. *has_tenants*: it has to be said whose users are meant."""
     operations = tuple(operations)
     schemas, components = _describe_types(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe_operation(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe_operation(
+            operation, schemas, has_tenants
+        )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -49,14 +51,26 @@ def _describe_types(operations: Iterable[Operation]) -> tuple[dict[Any, Schema],
     # Lines of exports are of this one, which nothing refers to.
     ordered = [*sorted(kinds | {Memory}, key=lambda kind: kind.__name__), ErrorBody]
     found, components = msgspec.json.schema_components(ordered, ref_template=REF)
-    return dict(zip(ordered, found, strict=True)), components
+    return dict(zip(ordered, found, strict=True)), {name: _simplify(schema) for name, schema in components.items()}
 
 
-def _describe_operation(operation: Operation, schemas: Mapping[Any, Schema]) -> dict[str, Any]:
+def _simplify(schema: Any) -> Any:
+    """*schema* with tuples as arrays of a fixed length: few of those who make clients of a document know more of it."""
+    if isinstance(schema, list):
+        return [_simplify(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    simple = {key: _simplify(value) for key, value in schema.items()}
+    if items := simple.pop("prefixItems", None):
+        simple["items"] = {"anyOf": items}
+    return simple
+
+
+def _describe_operation(operation: Operation, schemas: Mapping[Any, Schema], has_tenants: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.says,
-        "parameters": [_describe_parameter(parameter) for parameter in operation.parameters],
+        "parameters": [_describe_parameter(parameter, has_tenants) for parameter in operation.parameters],
         "responses": {
             str(answer.status): {"description": answer.says, "content": _describe_content(answer.content, schemas)}
             for answer in operation.answers
@@ -72,11 +86,11 @@ def _describe_operation(operation: Operation, schemas: Mapping[Any, Schema]) -> 
     return described
 
 
-def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+def _describe_parameter(parameter: Parameter, has_tenants: bool) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": parameter.where,
-        "required": parameter.where == "path",
+        "required": parameter.where == "path" or (parameter == TENANT and has_tenants),
         "description": parameter.says,
         "schema": parameter.schema,
     }

@@ -57,7 +57,7 @@ class Operation(NamedTuple):
     guarded: bool = True
 
 
-# Neither control characters nor halves of surrogate pairs.
+# No control characters. Halves of surrogate pairs are no characters at all.
 _USER: Final = Parameter(
     "user",
     "path",
@@ -65,7 +65,7 @@ _USER: Final = Parameter(
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_CHARACTERS,
-        "pattern": r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]+$",
+        "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
     },
     "The user's id.",
 )
@@ -81,7 +81,7 @@ _INCLUDE: Final = Parameter(
     "include", "query", {"type": "string", "enum": ["superseded"]}, "Those as well that no longer hold."
 )
 _TENANT_SCHEMA: Final = {"type": "string", "pattern": f"^({NAME.pattern})?$"}
-_TENANT: Final = Parameter(
+TENANT: Final = Parameter(
     "tenant",
     "query",
     _TENANT_SCHEMA,
@@ -89,21 +89,23 @@ _TENANT: Final = Parameter(
 )
 _TENANTS: Final = Parameter("tenant", "query", _TENANT_SCHEMA, "Of this tenant only; without it, of all.")
 
-_TURN: Final = {
-    "type": "object",
-    "required": ["role"],
-    "properties": {"role": TEXT, "content": {"type": ["string", "null"]}},
-}
+_NULL: Final = {"type": "null"}
+# As in a chat: what else a message has, and content that is no text, is for models.
+_TURN: Final = {"type": "object", "required": ["role"], "properties": {"role": TEXT, "content": {}}}
+_TURNS: Final = {"type": "array", "items": _TURN}
 _RECALL: Final = {
     "type": "object",
     "description": "What a user says, alone or as the end of a conversation.",
     "properties": {
-        "query": {"type": ["string", "null"]},
-        "messages": {"type": "array", "items": _TURN},
-        "budget_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": parameters.MAX_BUDGET},
-        "asked_at": {"type": ["string", "null"], "format": "date-time"},
+        "query": {"anyOf": [TEXT, _NULL]},
+        "messages": {"anyOf": [_TURNS, _NULL]},
+        "budget_tokens": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": parameters.MAX_BUDGET}, _NULL]},
+        "asked_at": {"anyOf": [{"type": "string", "format": "date-time"}, _NULL]},
     },
-    "anyOf": [{"required": ["query"], "properties": {"query": TEXT}}, {"required": ["messages"]}],
+    "anyOf": [
+        {"required": ["query"], "properties": {"query": TEXT}},
+        {"required": ["messages"], "properties": {"messages": _TURNS}},
+    ],
 }
 _NEW: Final = {"type": "string", "minLength": 1, "maxLength": parameters.MAX_TEXT, "pattern": r"\S"}
 _NEW_MEMORY: Final = {
@@ -114,7 +116,7 @@ _NEW_MEMORY: Final = {
 }
 _CHANGE: Final = {
     "type": "object",
-    "properties": {"text": _NEW, "superseded_by": {"type": "null"}},
+    "properties": {"text": _NEW, "superseded_by": _NULL},
     "additionalProperties": False,
     "minProperties": 1,
 }
@@ -169,7 +171,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}",
         "Erases everything about a user.",
         _one("A receipt.", wire.Receipt),
-        (_USER, _TENANT),
+        (_USER, TENANT),
     ),
     Operation(
         "list_memories",
@@ -177,7 +179,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/memories",
         "A user's memories, newest first.",
         _one("A page of them.", answers.MemoryList),
-        (_USER, _LIMIT, _CURSOR, _INCLUDE, _TENANT),
+        (_USER, _LIMIT, _CURSOR, _INCLUDE, TENANT),
     ),
     Operation(
         "add_memory",
@@ -185,7 +187,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/memories",
         "Remembers something written by hand.",
         _one("The memory.", Memory, status=201),
-        (_USER, _TENANT),
+        (_USER, TENANT),
         Content(_NEW_MEMORY),
         (413,),
     ),
@@ -195,7 +197,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/memories/{memory}",
         "Another text for a memory, or one that was superseded holds again.",
         _one("The memory as it is now.", Memory),
-        (_USER, _MEMORY, _TENANT),
+        (_USER, _MEMORY, TENANT),
         Content(_CHANGE),
         (404, 413),
     ),
@@ -205,7 +207,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/memories/{memory}",
         "Erases a memory, and what was learnt from it alone.",
         _one("A receipt.", wire.Receipt),
-        (_USER, _MEMORY, _TENANT),
+        (_USER, _MEMORY, TENANT),
         errors=(404,),
     ),
     Operation(
@@ -214,7 +216,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/recall",
         "What would be injected, without injecting it.",
         _one("What was found.", answers.Found),
-        (_USER, _TENANT),
+        (_USER, TENANT),
         Content(_RECALL),
         (413,),
     ),
@@ -224,7 +226,7 @@ OPERATIONS: Final = (
         "/memory/users/{user}/export",
         "A user's memories, one a line, those first that were first stored.",
         _one("Memories as JSON Lines, each of the schema Memory.", TEXT, LINES),
-        (_USER, _INCLUDE, _TENANT),
+        (_USER, _INCLUDE, TENANT),
     ),
     Operation(
         "take_in",
@@ -232,8 +234,8 @@ OPERATIONS: Final = (
         "/memory/import",
         "Stores conversations and memories. The same lines twice change nothing.",
         _one("What was stored, and which lines could not be read.", answers.ImportReport),
-        (_TENANT,),
-        Content(TEXT, LINES),
+        (TENANT,),
+        Content({"type": "string", "format": "binary"}, LINES),
     ),
     Operation(
         "flush",

@@ -40,7 +40,7 @@ class RecallRequest(msgspec.Struct):
 
     query: str | None = None
     messages: msgspec.Raw = msgspec.Raw()  # no "| None": msgspec then takes nothing but null
-    budget_tokens: int | None = None
+    budget_tokens: int | float | None = None  # 1000.0 is a whole number, too: some languages write them so
     asked_at: datetime | None = None
 
 
