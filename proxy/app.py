@@ -19,11 +19,12 @@ from proxy.edge.admission import Admission
 from proxy.edge.callers import Callers
 from proxy.edge.capture import Recorder
 from proxy.edge.commands import Commands
-from proxy.edge.control import ControlPlane, render_error
+from proxy.edge.control import ControlPlane, not_found, render_error
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
+from proxy.edge.shield import Shield
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
@@ -104,23 +105,26 @@ class App:
         admission = Admission(settings)
         self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, settings)
-        health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper)
-        self._starlette = Starlette(
-            routes=[*health.routes(control.guard), *control.routes()],
+        health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper, control.may_see)
+        starlette = Starlette(
+            routes=control.routes({"live": health.live, "ready": health.ready, "metrics": health.metrics}),
             lifespan=self._lifespan,
             exception_handlers={404: _not_found, 405: _not_found},
         )
+        # It would send clients to whatever their Host header says.
+        starlette.router.redirect_slashes = False
+        self._control = Shield(starlette, settings.admin.cors_origins)
         self._watch_parts()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Requests under ``/v1/`` go the short way; everything else is Starlette's."""
+        """Requests under ``/v1/`` go the short way; everything else is the control plane's."""
         if scope["type"] == "http":
             if scope["raw_path"].startswith(DATA_PREFIX):
                 await self.dataplane(scope, receive, send)
                 return
             # Matched as sent: see ControlPlane.routes.
             scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
-        await self._starlette(scope, receive, send)
+        await self._control(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -193,9 +197,9 @@ def _open_embedder(settings: Settings) -> Embedder:
 
 
 async def _not_found(request: Request, exc: Exception) -> Response:
-    message = f"There is no {request.method} {request.url.path} here."
+    error = not_found(request)
     if not (isinstance(exc, HTTPException) and exc.status_code == 405):
-        return render_error(ApiError(404, "not_found", message))
-    response = render_error(ApiError(405, "method_not_allowed", message))
+        return render_error(error)
+    response = render_error(ApiError(405, "method_not_allowed", error.message))
     response.headers.update(exc.headers or {})  # Allow
     return response

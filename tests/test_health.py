@@ -46,7 +46,7 @@ async def test_what_was_set_aside_makes_nothing_unready(proxy: Proxy) -> None:
         (TimeoutError(), {}),
     ):
         keeper = SimpleNamespace(call=AsyncMock(side_effect=[answer]))
-        health = Health(proxy.app.dataplane, proxy.app.journal, link, proxy.app.metrics, keeper)  # type: ignore[arg-type]
+        health = Health(proxy.app.dataplane, proxy.app.journal, link, proxy.app.metrics, keeper, bool)  # type: ignore[arg-type]
         ready = await health.ready(Request({"type": "http"}))
         told_of = json.loads(bytes(ready.body))
         assert (ready.status_code, told_of["status"]) == (200, "ready")

@@ -12,7 +12,7 @@ from proxy.embedders.base import pack_vector
 from proxy.errors import StoreError
 from proxy.ledger import Ledger
 from proxy.models import Memory, Record, Scope
-from proxy.stores.base import STORES, KnownUser, Store, open_store
+from proxy.stores.base import STORES, Activity, KnownUser, Store, open_store
 from proxy.stores.chroma import EmbeddedChroma
 from proxy.text import ANALYSIS, pack_terms
 
@@ -180,7 +180,7 @@ def test_more_users_than_one_statement_holds(store: Store) -> None:
     users = [KnownUser(Scope(f"user {number}"), AT) for number in range(33_000)]
     store.touch(users)
     store.prepare()
-    assert store.activity() == {user.scope.key: AT for user in users}
+    assert store.activity() == {user.scope.key: Activity(AT) for user in users}
     assert len(store.users()) == len(users)
     assert set(store.users([user.scope.key for user in users[:1_500]])) == set(users[:1_500])
 
@@ -197,7 +197,7 @@ def test_users_are_listed_with_their_latest_activity(reopen: Callable[[], Store]
     with closing(reopen()) as store:
         assert {(user.scope, user.last_activity) for user in store.users()} == {*users, (ADA, later)}
         assert len(store.users()) == len(users) + 1
-        assert store.activity() == {scope.key: at for scope, at in store.users()}
+        assert store.activity() == {scope.key: Activity(at, scope.tenant) for scope, at in store.users()}
         assert store.users([ADA.key, BOB.key]) == [KnownUser(ADA, later)]
         assert store.users([BOB.key]) == store.users([]) == []
 

@@ -5,8 +5,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from proxy.edge.answers import Found
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
-from proxy.models import Memory, Scope, Status
+from proxy.models import Memory, Scope
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"
 
@@ -23,22 +24,6 @@ class Memories(msgspec.Struct, frozen=True):
 
     memories: list[Memory]
     more: bool
-
-
-class Scored(Memory, frozen=True, omit_defaults=True, kw_only=True):
-    """A memory with what ranking gave it; scores of different queries do not compare."""
-
-    score: float
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What would be injected for a query, in the shape of the control plane's answer. Memories are oldest first."""
-
-    status: Status
-    tokens: int
-    elapsed_ms: float
-    block: str | None
-    memories: list[Scored]
 
 
 class Backend(Protocol):

@@ -25,14 +25,17 @@ MemoryId = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
 def remember(
     user: options.User,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to remember.", callback=_check_text)],
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Add a memory by hand, which counts for more than what was only said."""
-    settings, scope = options.load(config, data_dir), Scope(user)
-    _show(opening.run(lambda memories: memories.add(scope, text), settings, server, create=True), "remembered", as_json)
+    settings = options.load(config, data_dir)
+    scope = Scope(user, options.require_tenant(settings, server, tenant))
+    added = opening.run(lambda memories: memories.add(scope, text), settings, server, tenant=tenant, create=True)
+    _show(added, "remembered", as_json)
 
 
 def edit(
@@ -44,16 +47,20 @@ def edit(
     restore: Annotated[
         bool, typer.Option("--restore", help="It holds again, although something has taken its place.")
     ] = False,
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Correct a memory, or restore one that was superseded."""
-    settings, scope = options.load(config, data_dir), Scope(user)
+    settings = options.load(config, data_dir)
+    scope = Scope(user, options.require_tenant(settings, server, tenant))
     if text is None and not restore:
         options.fail("edit needs a TEXT, or --restore", options.USAGE)
-    edited = opening.run(lambda memories: memories.edit(scope, memory, text, restore=restore), settings, server)
+    edited = opening.run(
+        lambda memories: memories.edit(scope, memory, text, restore=restore), settings, server, tenant=tenant
+    )
     _show(edited, "changed", as_json)
 
 
@@ -63,13 +70,15 @@ def forget(
         str | None, typer.Argument(metavar="[ID]", help="The memory's id; without one, the whole user.")
     ] = None,
     yes: options.Yes = False,
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Erase one memory of a user, or everything about the user, for good."""
-    settings, scope = options.load(config, data_dir), Scope(user)
+    settings = options.load(config, data_dir)
+    scope = Scope(user, options.require_tenant(settings, server, tenant))
     if not yes:
         what = "everything about" if memory is None else f"memory {output.make_harmless(memory)} of"
         options.confirm(
@@ -77,7 +86,7 @@ def forget(
             refused="nothing was erased",
             unasked="erasing a whole user without a terminal needs --yes" if memory is None else None,
         )
-    receipt = opening.run(lambda memories: memories.erase(scope, memory), settings, server)
+    receipt = opening.run(lambda memories: memories.erase(scope, memory), settings, server, tenant=tenant)
     if as_json:
         output.print_json(receipt)
     else:

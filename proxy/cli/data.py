@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli import opening, options, output
-from proxy.cli.backend import Found
+from proxy.edge.answers import Found
 from proxy.models import Memory, Scope
 
 # Of the ids that are made here; imported ones may be longer.
@@ -20,6 +20,7 @@ All = Annotated[bool, typer.Option("--all", help="Show all.")]
 def list_users(
     limit: options.Limit = options.DEFAULT_LIMIT,
     everyone: All = False,
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
@@ -27,16 +28,21 @@ def list_users(
 ) -> None:
     """List users with how many memories they have, latest activity first."""
     settings = options.load(config, data_dir)
-    found = opening.run(lambda memories: memories.users(None if everyone else limit), settings, server)
+    found = opening.run(lambda memories: memories.users(None if everyone else limit), settings, server, tenant=tenant)
     if as_json:
         output.print_json(found)
         return
     table = output.make_table()
+    has_tenants = any(row.tenant for row in found.users)
+    if has_tenants:
+        table.add_column("tenant", overflow="fold")
     table.add_column("user", overflow="fold")
     table.add_column("memories", justify="right", no_wrap=True)
     table.add_column("last activity")
     for row in found.users:
-        table.add_row(output.make_id_cell(row.user_id), f"{row.memories:,}", _format_text_date(row.last_activity))
+        tenants = [output.make_id_cell(row.tenant)] if has_tenants else []
+        date = _format_text_date(row.last_activity)
+        table.add_row(*tenants, output.make_id_cell(row.user_id), f"{row.memories:,}", date)
     console = output.make_console()
     console.print(table if found.users else "Nobody is remembered yet.")
     _tell_of_more(found.more, len(found.users))
@@ -49,15 +55,19 @@ def list_memories(
     superseded: Annotated[
         bool, typer.Option("--superseded", help="Show those as well that no longer hold, and what took their place.")
     ] = False,
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """List a user's memories, newest first."""
-    settings, scope = options.load(config, data_dir), Scope(user)
+    settings = options.load(config, data_dir)
+    scope = Scope(user, options.require_tenant(settings, server, tenant))
     most = None if everything else limit
-    found = opening.run(lambda memories: memories.memories(scope, most, superseded=superseded), settings, server)
+    found = opening.run(
+        lambda memories: memories.memories(scope, most, superseded=superseded), settings, server, tenant=tenant
+    )
     if as_json:
         output.print_json(found)
         return
@@ -81,15 +91,17 @@ def search(
         int | None,
         typer.Option(min=1, metavar="TOKENS", help="Most tokens of the block.", show_default="memory.budget_tokens"),
     ] = None,
+    tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Show what would be recalled if the user said QUERY, with scores, and the block that would be injected."""
-    settings, scope = options.load(config, data_dir), Scope(user)
+    settings = options.load(config, data_dir)
+    scope = Scope(user, options.require_tenant(settings, server, tenant))
     budget_tokens = settings.memory.budget_tokens if budget is None else budget
-    found = opening.run(lambda memories: memories.search(scope, query, budget_tokens), settings, server)
+    found = opening.run(lambda memories: memories.search(scope, query, budget_tokens), settings, server, tenant=tenant)
     if as_json:
         output.print_json(found)
     else:

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Scored, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.edge.answers import Found, Scored
 from proxy.errors import MemoryProxyError
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
@@ -25,15 +26,17 @@ BATCH: Final = 256
 class Direct:
     """A :class:`~proxy.cli.backend.Backend` on an open vault, which stays the caller's to close.
 
-    *flush* brings what waits in the journal to its end, as nobody else does while no server runs.
+    *flush* brings what waits in the journal to its end, as nobody else does while no server runs. *tenant*: whose users
+    are listed, and whose an import's are; None lists all.
     """
 
-    def __init__(self, vault: Vault, flush: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, vault: Vault, flush: Callable[[], Awaitable[object]], tenant: str | None = None) -> None:
         self._vault = vault
         self._flush = flush
+        self._tenant = tenant
 
     async def users(self, limit: int | None) -> Users:
-        page = await self._vault.users(limit or sys.maxsize, None)
+        page = await self._vault.users(limit or sys.maxsize, None, self._tenant)
         return Users(page.users, page.cursor is not None)
 
     async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
@@ -73,7 +76,9 @@ class Direct:
         return receipt
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        return await self._vault.take_in(lines, first_line=first_line, batch_size=BATCH, progress=progress)
+        return await self._vault.take_in(
+            lines, first_line=first_line, tenant=self._tenant or "", batch_size=BATCH, progress=progress
+        )
 
     async def journal(self, limit: int) -> JournalPage:
         journal = self._vault.journal
@@ -87,6 +92,7 @@ class Direct:
                 entry.attempts,
                 entry.reason,
                 msgspec.to_builtins(entry.created_at),
+                entry.tenant,
             )
             for entry in failed
         ]

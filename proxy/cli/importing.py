@@ -52,15 +52,17 @@ class Totals:
 
 def import_file(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, gzipped or not; - is standard input.")],
+    tenant: options.Tenant = None,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Store conversations, or memories that an export wrote. Importing the same file twice changes nothing."""
     settings = options.load(config, data_dir)
+    options.require_tenant(settings, server, tenant)
     with options.reported(), _open(file) as source, _make_progress() as progress:
         importer = Importer(source, progress)
-        opening.run(importer.run, settings, server, create=True)
+        opening.run(importer.run, settings, server, tenant=tenant, create=True)
     totals = importer.totals
     output.make_console().print(
         f"{output.count(totals.stored, 'memory')} stored, {totals.known:,} already known, "
@@ -141,6 +143,7 @@ class Importer:
             done = await memories.take_in(chunk.lines, first_line=chunk.first_line, progress=self._count)
             self.totals.stored += done.stored
             self.totals.known += done.known
+            self.totals.unreadable += done.unnamed
             self._name_lines([*done.errors, *((line, TOO_LONG) for line in chunk.too_long)])
             self._progress.update(self._task, completed=self._source.position)
 

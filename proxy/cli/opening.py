@@ -16,14 +16,21 @@ from proxy.tasks import Tasks
 T = TypeVar("T")
 
 
-def run(work: Callable[[Backend], Awaitable[T]], settings: Settings, server: str | None, *, create: bool = False) -> T:
+def run(
+    work: Callable[[Backend], Awaitable[T]],
+    settings: Settings,
+    server: str | None,
+    *,
+    tenant: str | None = None,
+    create: bool = False,
+) -> T:
     """What *work* returns. Expected failures end the process with one line.
 
     *create*: a data directory that is not there yet is made; otherwise it is most likely a mistyped one.
     """
 
     async def work_on_backend() -> T:
-        async with open_backend(settings, server, create=create) as backend:
+        async with open_backend(settings, server, tenant=tenant, create=create) as backend:
             return await work(backend)
 
     with options.reported():
@@ -31,8 +38,10 @@ def run(work: Callable[[Backend], Awaitable[T]], settings: Settings, server: str
 
 
 @asynccontextmanager
-async def open_backend(settings: Settings, server: str | None, *, create: bool = False) -> AsyncIterator[Backend]:
-    """The proxy at *server*, or with None the data directory of *settings*.
+async def open_backend(
+    settings: Settings, server: str | None, *, tenant: str | None = None, create: bool = False
+) -> AsyncIterator[Backend]:
+    """The proxy at *server*, or with None the data directory of *settings*. *tenant*: whose users it is asked about.
 
     Raises:
         MemoryProxyError: it cannot be opened; LockedError where a server runs on it.
@@ -41,12 +50,12 @@ async def open_backend(settings: Settings, server: str | None, *, create: bool =
         if server is not None:
             from proxy.cli.remote import Remote
 
-            yield await stack.enter_async_context(Remote(server, settings.admin.token))
+            yield await stack.enter_async_context(Remote(server, settings.admin.token, tenant))
         else:
-            yield await _open_directly(settings, stack, create=create)
+            yield await _open_directly(settings, stack, tenant, create=create)
 
 
-async def _open_directly(settings: Settings, stack: AsyncExitStack, *, create: bool) -> Backend:
+async def _open_directly(settings: Settings, stack: AsyncExitStack, tenant: str | None, *, create: bool) -> Backend:
     # Here and not above: what follows brings in the store, the embedder and the whole of recall.
     from proxy.cli.direct import Direct
     from proxy.keeper.lock import Holder
@@ -65,7 +74,7 @@ async def _open_directly(settings: Settings, stack: AsyncExitStack, *, create: b
     # What a server that was killed had journaled belongs to the memories, too. Facts can wait for the next server: a
     # command that only looks asks no model.
     await workshop.flush(extract=False)
-    return Direct(vault, workshop.flush)
+    return Direct(vault, workshop.flush, tenant)
 
 
 def _require(data_dir: Path) -> None:

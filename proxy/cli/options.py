@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy import config
 from proxy.config import Settings
+from proxy.config.fields import NAME
 from proxy.errors import ApiError, ConfigError, MemoryProxyError
 from proxy.identity import check_user_id
 
@@ -59,6 +60,35 @@ def _check_user(user: str) -> str:
 
 
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", callback=_check_user)]
+
+
+def _check_tenant(tenant: str | None) -> str | None:
+    if tenant and not NAME.fullmatch(tenant):
+        fail(f"--tenant: {tenant!r}: should have 1 to 64 letters, digits, dots, dashes and underscores", USAGE)
+    return tenant
+
+
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        help="Whose users, where the configuration has clients; '' for what was stored before it had any.",
+        show_default=False,
+        callback=_check_tenant,
+    ),
+]
+
+
+def require_tenant(settings: Settings, server: str | None, tenant: str | None) -> str:
+    """The tenant whose users are meant. With clients the same id may be several people's, and so it has to be said.
+
+    A *server* has a configuration of its own, and says so itself.
+    """
+    if tenant is None and server is None and settings.clients:
+        names = ", ".join(sorted({client.effective_tenant for client in settings.clients}))
+        fail(f"there are clients, so --tenant has to say whose users are meant: {names}", USAGE)
+    return tenant or ""
 
 
 def load(file: Path | None, data_dir: Path | None, **flags: Mapping[str, Any]) -> Settings:

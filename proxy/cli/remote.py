@@ -9,7 +9,8 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Found, Memories, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.edge.answers import Dropped, Found, ImportReport, Retried
 from proxy.errors import MemoryProxyError
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
@@ -41,25 +42,6 @@ class _MemoryPage(msgspec.Struct):
     cursor: str | None = None
 
 
-class _BadLine(msgspec.Struct):
-    line: int
-    reason: str
-
-
-class _Imported(msgspec.Struct):
-    stored: int
-    known: int
-    errors: list[_BadLine]
-
-
-class _Retried(msgspec.Struct):
-    retried: int
-
-
-class _Dropped(msgspec.Struct):
-    dropped: int
-
-
 class _Error(msgspec.Struct):
     message: str
     code: str | None = None
@@ -70,10 +52,14 @@ class _ErrorBody(msgspec.Struct):
 
 
 class Remote:
-    """A :class:`~proxy.cli.backend.Backend` at a URL. An asynchronous context manager, to be entered once."""
+    """A :class:`~proxy.cli.backend.Backend` at a URL. An asynchronous context manager, to be entered once.
 
-    def __init__(self, server: str, token: SecretStr | None) -> None:
+    *tenant*: whose users it is asked about. None leaves that to the server, which knows whether there are several.
+    """
+
+    def __init__(self, server: str, token: SecretStr | None, tenant: str | None = None) -> None:
         self._server = server
+        self._tenant = {} if tenant is None else {"tenant": tenant}
         headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
         # Not by the environment: a .netrc would replace the token, and HTTP_PROXY seldom knows the way to localhost.
         self._client = httpx2.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False)
@@ -109,20 +95,20 @@ class Remote:
         return await self._call("DELETE", path, Receipt)
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        done = await self._call("POST", "/memory/import", _Imported, content=b"".join(lines))
+        done = await self._call("POST", "/memory/import", ImportReport, content=b"".join(lines))
         progress(done.stored + done.known)
         # The server numbers the lines of a request from 1.
         errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
-        return Imported(done.stored, done.known, errors)
+        return Imported(done.stored, done.known, errors, done.unnamed)
 
     async def journal(self, limit: int) -> JournalPage:
         return await self._call("GET", "/memory/journal", JournalPage, params={"limit": str(min(limit, PAGE))})
 
     async def retry_failed(self) -> int:
-        return (await self._call("POST", "/memory/journal/retry", _Retried)).retried
+        return (await self._call("POST", "/memory/journal/retry", Retried)).retried
 
     async def drop_failed(self) -> int:
-        return (await self._call("DELETE", "/memory/journal", _Dropped)).dropped
+        return (await self._call("DELETE", "/memory/journal", Dropped)).dropped
 
     async def _list(
         self, path: str, kind: type[_Page[Item]], limit: int | None, included: Mapping[str, str] = MappingProxyType({})
@@ -137,9 +123,12 @@ class Remote:
             cursor = page.cursor
         return items, cursor is not None
 
-    async def _call(self, method: str, path: str, kind: type[T], **content: Any) -> T:
+    async def _call(
+        self, method: str, path: str, kind: type[T], params: Mapping[str, str] = MappingProxyType({}), **content: Any
+    ) -> T:
+        url, params = self._server + path, {**params, **self._tenant}
         try:
-            response = await self._client.request(method, self._server + path, **content)
+            response = await self._client.request(method, url, params=params, **content)
         except httpx2.TimeoutException as exc:
             raise MemoryProxyError(f"{self._server} does not answer in time ({type(exc).__name__})") from exc
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
@@ -155,6 +144,8 @@ class Remote:
             return f"{self._server} refuses the admin token; set admin.token or MEMORY_PROXY_ADMIN__TOKEN to its own"
         if error.code == "memory_proxy_no_such_memory":
             return NO_SUCH_MEMORY
+        if error.code == "memory_proxy_tenant_required":
+            return f"{self._server} has clients, so --tenant has to say whose users are meant"
         return f"{self._server}: {error.message}"
 
     def _decode(self, response: httpx2.Response, kind: type[T]) -> T:

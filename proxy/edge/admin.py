@@ -2,51 +2,86 @@
 
 import hmac
 import ipaddress
+from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from proxy.config import Settings
+from proxy.edge.attempts import FailedAttempts
 from proxy.errors import ApiError
 
 # What reverse proxies add. Without these one on the same machine would make everybody look like a client of it.
-FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+FORWARDING: Final = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "cf-connecting-ip",
+    "true-client-ip",
+)
+# What must be clear: of two, another server on the way may have looked at the other one.
+SINGLE: Final = ("authorization", "host", "origin")
 
 
 class Gatekeeper:
     """With a token: whoever sends it. Without one: clients of this machine only.
 
     A web page that somebody on this machine looks at is not a client: without a token, the ``Host`` must be a name of
-    this machine (a page may point its own name at 127.0.0.1), and with or without one a foreign ``Origin`` is refused.
+    this machine (a page may point its own name at 127.0.0.1), and with or without one a foreign ``Origin`` is refused,
+    except those of *admin.cors_origins*.
     """
 
     def __init__(self, settings: Settings) -> None:
         secret = settings.admin.token
-        self._token = secret.get_secret_value().encode() if secret is not None else None
+        self._token = _digest(secret.get_secret_value()) if secret is not None else None
         self._own_host = settings.server.host
+        self._origins = frozenset(settings.admin.cors_origins)
+        self._failures = FailedAttempts()
 
     def check(self, request: Request) -> None:
         """Returns if the request may pass.
 
         Raises:
-            ApiError: 401 or 403.
+            ApiError: 400, 401, 403 or 429.
         """
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        for name in SINGLE:
+            if len(request.headers.getlist(name)) > 1:
+                raise ApiError(400, "bad_request", f"The header {name} was sent twice.")
+        if self._is_of_foreign_page(request):
             raise ApiError(403, "foreign_origin", "Requests from other sites' pages are refused.")
         if self._token is not None:
-            self._check_token(request)
+            self._check_token(request, self._token)
         elif any(header in request.headers for header in FORWARDING):
             raise ApiError(403, "local_only", "Requests that came through another proxy need admin.token.")
-        elif not _is_local(request.client.host if request.client else "") or not self._names_us(request):
+        elif not _is_local(_address(request)) or not self._names_us(request):
             raise ApiError(403, "local_only", "Without admin.token only clients on this machine are answered.")
 
-    def _check_token(self, request: Request) -> None:
-        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        # Compared as bytes: compare_digest refuses text beyond ASCII.
-        matches = hmac.compare_digest(sent.strip().encode("utf-8", "surrogatepass"), self._token or b"")
-        if scheme.lower() != "bearer" or not matches:
+    def _is_of_foreign_page(self, request: Request) -> bool:
+        origin = request.headers.get("origin")
+        if origin is not None:
+            own = origin.partition("://")[2] == request.headers.get("host")
+            return not own and origin not in self._origins
+        # Browsers send no Origin along when a page loads an image or a script. A link that somebody follows is fine.
+        site, mode = (request.headers.get(f"sec-fetch-{name}") for name in ("site", "mode"))
+        return site in ("cross-site", "same-site") and mode != "navigate"
+
+    def _check_token(self, request: Request, token: bytes) -> None:
+        address = _address(request)
+        if wait_s := self._failures.wait_s(address):
+            message = "Too many wrong tokens from this address."
+            raise ApiError(429, "too_many_failures", message, retry_after=wait_s)
+        sent = request.headers.get("authorization")
+        if sent is None or not _is_bearer(sent, token):
+            if sent is not None:  # who sends none guesses nothing
+                self._failures.note(address)
             raise ApiError(401, "bad_admin_token", "Send 'Authorization: Bearer <admin.token>'.")
 
     def _names_us(self, request: Request) -> bool:
@@ -57,8 +92,26 @@ class Gatekeeper:
         return host == "localhost" or host == self._own_host or _is_local(host)
 
 
+def _is_bearer(sent: str, token: bytes) -> bool:
+    scheme, _, secret = sent.partition(" ")
+    # Always both, and digests: how long it takes tells neither the token's length nor what of it was right.
+    matches = hmac.compare_digest(_digest(secret.strip()), token)
+    return scheme.lower() == "bearer" and matches
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 def _is_local(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # A socket for both families has IPv4 clients as ::ffff:127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

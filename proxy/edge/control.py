@@ -1,64 +1,98 @@
 """The control plane: ``/memory/*``, for operators and the command line."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from proxy.config import Settings
 from proxy.dialects.chat_completions import ChatRequest
-from proxy.edge import parameters
+from proxy.edge import answers, parameters
 from proxy.edge.admin import Gatekeeper
+from proxy.edge.openapi import describe
+from proxy.edge.operations import LINES, OPERATIONS, Operation
 from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.models import Memory, Message
+from proxy.models import Memory, Message, Scope
 from proxy.recall.service import RecallService, Recollection
 
-MAX_BUDGET: Final = 100_000  # as of memory.budget_tokens
 # Who looks into memory would rather wait than miss something: chats have memory.deadline_ms instead.
 INSPECTION_DEADLINE_S: Final = 10.0
+# Memories that an export asks the keeper for at once.
+EXPORT_PAGE: Final = 500
+# Bad lines of an import that are named one by one.
+MOST_ERRORS: Final = 10_000
+UI: Final = "/ui"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ControlPlane:
-    """Answers operators, from the keeper. Nothing here reads a file, starts a process or follows a URL."""
+    """Answers operators, from the keeper. Nothing here reads a file, starts a process or follows a URL: what a request
+    says is a name to look for or a text to keep.
+    """
 
     def __init__(self, keeper: KeeperClient, recall: RecallService, settings: Settings) -> None:
         self._keeper = keeper
         self._recall = recall
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings)
+        # An id alone tells nobody apart where several applications have users.
+        self._has_tenants = bool(settings.clients)
+        self._document = msgspec.json.encode(describe(OPERATIONS, has_tenants=self._has_tenants))
 
-    def routes(self) -> list[Route]:
-        """Paths are matched as they were sent, percent-encoded, so that a slash within a user id separates nothing."""
-        return [
-            self._route("/memory/users", GET=self.list_users),
-            self._route("/memory/users/{user}", DELETE=self.erase_user),
-            self._route("/memory/users/{user}/memories", GET=self.list_memories, POST=self.add_memory),
-            self._route("/memory/users/{user}/memories/{memory}", PATCH=self.edit_memory, DELETE=self.erase_memory),
-            self._route("/memory/users/{user}/recall", POST=self.try_recall),
-            self._route("/memory/flush", POST=self.flush),
-            self._route("/memory/import", POST=self.take_in),
-            self._route("/memory/journal", GET=self.list_journal, DELETE=self.drop_failed),
-            self._route("/memory/journal/retry", POST=self.retry_failed),
-        ]
+    def routes(self, others: Mapping[str, Handler]) -> list[Route]:
+        """The table's routes; *others* answer what is not of this class, by operation.
 
-    def _route(self, path: str, **handlers: Handler) -> Route:
+        Paths are matched as they were sent, percent-encoded, so that a slash within a user id separates nothing.
+        """
+        handlers = {**self._handlers(), **others}
+        if handlers.keys() != {operation.name for operation in OPERATIONS}:
+            raise LookupError("every operation of the table needs a handler, and every handler an operation")
+        paths: dict[str, list[Operation]] = {}
+        for operation in OPERATIONS:
+            paths.setdefault(operation.path, []).append(operation)
+        routes = [self._route(path, operations, handlers) for path, operations in paths.items()]
+        # The inspector is not there yet; who may see it is settled.
+        return [*routes, *(Route(path, self._guard(_no_page)) for path in (UI, f"{UI}/{{file:path}}"))]
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {
+            "describe": self.describe,
+            "list_users": self.list_users,
+            "erase_user": self.erase_user,
+            "list_memories": self.list_memories,
+            "add_memory": self.add_memory,
+            "edit_memory": self.edit_memory,
+            "erase_memory": self.erase_memory,
+            "try_recall": self.try_recall,
+            "export": self.export,
+            "take_in": self.take_in,
+            "flush": self.flush,
+            "list_journal": self.list_journal,
+            "drop_failed": self.drop_failed,
+            "retry_failed": self.retry_failed,
+        }
+
+    def _route(self, path: str, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> Route:
         """One for all methods of *path*: of several, a client with another one would be told the first one's only."""
+        methods = {
+            operation.method: self._guard(handlers[operation.name]) if operation.guarded else handlers[operation.name]
+            for operation in operations
+        }
 
         async def dispatch(request: Request) -> Response:
-            return await handlers["GET" if request.method == "HEAD" else request.method](request)
+            return await methods["GET" if request.method == "HEAD" else request.method](request)
 
-        return Route(path, self.guard(dispatch), methods=list(handlers))
+        return Route(path, dispatch, methods=list(methods))
 
-    def guard(self, handler: Handler) -> Handler:
+    def _guard(self, handler: Handler) -> Handler:
         """*handler* for those who may pass; its errors in the shape of the API."""
 
         async def guarded(request: Request) -> Response:
@@ -69,36 +103,56 @@ class ControlPlane:
                 return render_error(exc)
             except KeeperError as exc:
                 return render_error(ApiError(503, "keeper_unavailable", str(exc), retry_after=1))
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it
 
         return guarded
 
+    def may_see(self, request: Request) -> bool:
+        """Whether *request* is of somebody who may use the control plane."""
+        try:
+            self._gatekeeper.check(request)
+        except ApiError:
+            return False
+        return True
+
+    def _scope(self, request: Request) -> Scope:
+        return parameters.read_scope(request, required=self._has_tenants)
+
+    async def describe(self, _: Request) -> Response:
+        """``GET /memory/openapi.json``."""
+        return Response(self._document, media_type="application/json")
+
     async def list_users(self, request: Request) -> Response:
         """``GET /memory/users``."""
-        page: wire.UserPage = await self._keeper.call(
-            wire.ListUsers(parameters.read_limit(request), parameters.read_cursor(request))
+        call = wire.ListUsers(
+            parameters.read_limit(request), parameters.read_cursor(request), parameters.read_tenant(request)
         )
-        return _json({"users": page.users, "cursor": parameters.write_cursor(page.cursor)})
+        page: wire.UserPage = await self._keeper.call(call)
+        return _json(answers.UserList(page.users, parameters.write_cursor(page.cursor)))
 
     async def list_memories(self, request: Request) -> Response:
         """``GET /memory/users/{user}/memories``."""
-        superseded = request.query_params.get("include") == "superseded"
         call = wire.ListMemories(
-            parameters.read_user(request), parameters.read_limit(request), parameters.read_cursor(request), superseded
+            self._scope(request),
+            parameters.read_limit(request),
+            parameters.read_cursor(request),
+            parameters.read_superseded(request),
         )
         page: wire.MemoryPage = await self._keeper.call(call)
-        return _json({"memories": page.memories, "cursor": parameters.write_cursor(page.cursor)})
+        return _json(answers.MemoryList(page.memories, parameters.write_cursor(page.cursor)))
 
     async def add_memory(self, request: Request) -> Response:
         """``POST /memory/users/{user}/memories``: one written by hand."""
-        scope = parameters.read_user(request)
-        text = parameters.check_text(parameters.read_body(await request.body(), parameters.NewMemory).text)
+        scope = self._scope(request)
+        text = parameters.check_text((await parameters.read_body(request, parameters.NewMemory)).text)
         memory: Memory = await self._keeper.call(wire.Add(scope, text))
         return _json(memory, 201)
 
     async def edit_memory(self, request: Request) -> Response:
         """``PATCH /memory/users/{user}/memories/{id}``: another text, or one that was superseded holds again."""
-        scope, memory_id = parameters.read_user(request), parameters.read_memory_id(request)
-        change = parameters.read_body(await request.body(), parameters.MemoryChange)
+        scope, memory_id = self._scope(request), parameters.read_memory_id(request)
+        change = await parameters.read_body(request, parameters.MemoryChange)
         text = None if change.text is UNSET else parameters.check_text(change.text)
         restore = change.superseded_by is None
         if text is None and not restore:
@@ -110,7 +164,7 @@ class ControlPlane:
 
     async def erase_memory(self, request: Request) -> Response:
         """``DELETE /memory/users/{user}/memories/{id}``."""
-        call = wire.Erase(parameters.read_user(request), [parameters.read_memory_id(request)])
+        call = wire.Erase(self._scope(request), [parameters.read_memory_id(request)])
         receipt: wire.Receipt = await self._keeper.call(call)
         if receipt.memories == 0:
             raise _no_such_memory()
@@ -118,27 +172,44 @@ class ControlPlane:
 
     async def erase_user(self, request: Request) -> Response:
         """``DELETE /memory/users/{user}``."""
-        receipt: wire.Receipt = await self._keeper.call(wire.Erase(parameters.read_user(request), None))
+        receipt: wire.Receipt = await self._keeper.call(wire.Erase(self._scope(request), None))
         return _json(receipt)
 
     async def try_recall(self, request: Request) -> Response:
         """``POST /memory/users/{user}/recall``: what would be injected."""
-        scope = parameters.read_user(request)
-        asked = parameters.read_body(await request.body(), parameters.RecallRequest)
+        scope = self._scope(request)
+        asked = await parameters.read_body(request, parameters.RecallRequest)
         budget = self._settings.memory.budget_tokens if asked.budget_tokens is None else asked.budget_tokens
-        if not 1 <= budget <= MAX_BUDGET:
-            reason = f"budget_tokens should be a number from 1 to {MAX_BUDGET}."
+        if not (1 <= budget <= parameters.MAX_BUDGET and budget == int(budget)):
+            reason = f"budget_tokens should be a whole number from 1 to {parameters.MAX_BUDGET}."
             raise ApiError(400, "bad_request", reason, param="budget_tokens")
         began = time.perf_counter()
         recollection = await self._recall.recall(
             scope,
             _dialogue(asked),
-            budget_tokens=budget,
+            budget_tokens=int(budget),
             deadline_s=INSPECTION_DEADLINE_S,
             asked_at=asked.asked_at,
             sticky=False,
         )
         return _json(_describe(recollection, (time.perf_counter() - began) * 1000))
+
+    async def export(self, request: Request) -> Response:
+        """``GET /memory/users/{user}/export``: all that there is now, in constant memory; what comes meanwhile may be
+        missing, and moves nothing.
+        """
+        scope, superseded = self._scope(request), parameters.read_superseded(request)
+        # Before the answer begins: an error can still be one.
+        rows: list[str] = await self._keeper.call(wire.ListRows(scope))
+        return StreamingResponse(self._export(scope, rows, superseded), media_type=LINES)
+
+    async def _export(self, scope: Scope, rows: list[str], superseded: bool) -> AsyncIterator[bytes]:
+        for start in range(0, len(rows), EXPORT_PAGE):
+            call = wire.ReadRows(scope, rows[start : start + EXPORT_PAGE])
+            memories: list[Memory] = await self._keeper.call(call)
+            yield b"".join(
+                msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
+            )
 
     async def flush(self, _: Request) -> Response:
         """``POST /memory/flush``."""
@@ -147,17 +218,19 @@ class ControlPlane:
 
     async def take_in(self, request: Request) -> Response:
         """``POST /memory/import``: JSON Lines of any length, in constant memory."""
-        stored = known = 0
-        errors: list[tuple[int, str]] = []
-        first_line = 1
-        async for lines in parameters.read_whole_lines(request):
-            done: wire.Imported = await self._keeper.call(wire.Import(lines, first_line))
+        tenant = parameters.require_tenant(request, required=self._has_tenants)
+        stored = known = unnamed = 0
+        errors: list[answers.BadLine] = []
+        async for lines in parameters.read_lines(request):
+            if lines.too_long:
+                done = wire.Imported(0, 0, [(lines.first_line, f"longer than {parameters.LONGEST_LINE:,} bytes")])
+            else:
+                done = await self._keeper.call(wire.Import(lines.lines, lines.first_line, tenant))
             stored, known = stored + done.stored, known + done.known
-            errors += done.errors
-            first_line += lines.count(b"\n")
-        return _json(
-            {"stored": stored, "known": known, "errors": [{"line": line, "reason": why} for line, why in errors]}
-        )
+            named = done.errors[: MOST_ERRORS - len(errors)]
+            errors += [answers.BadLine(line, reason) for line, reason in named]
+            unnamed += len(done.errors) - len(named)
+        return _json(answers.ImportReport(stored, known, errors, unnamed))
 
     async def list_journal(self, request: Request) -> Response:
         """``GET /memory/journal``: what waits, and what was set aside and why."""
@@ -167,12 +240,12 @@ class ControlPlane:
     async def retry_failed(self, _: Request) -> Response:
         """``POST /memory/journal/retry``: everything that was set aside is tried again."""
         done: wire.Settled = await self._keeper.call(wire.RetryFailed())
-        return _json({"retried": done.count})
+        return _json(answers.Retried(done.count))
 
     async def drop_failed(self, _: Request) -> Response:
         """``DELETE /memory/journal``: everything that was set aside is given up."""
         done: wire.Settled = await self._keeper.call(wire.DropFailed())
-        return _json({"dropped": done.count})
+        return _json(answers.Dropped(done.count))
 
 
 def render_error(error: ApiError) -> Response:
@@ -185,29 +258,35 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
+async def _no_page(request: Request) -> Response:
+    raise not_found(request)
+
+
+def not_found(request: Request) -> ApiError:
+    """Of what there is not. By the path as it was sent: a ``Host`` that is none makes no URL."""
+    return ApiError(404, "not_found", f"There is no {request.method} {request.scope['path']} here.")
+
+
 def _no_such_memory() -> ApiError:
     return ApiError(404, "no_such_memory", "This user has no memory of this id.", param="id")
 
 
 def _dialogue(asked: parameters.RecallRequest) -> list[Message]:
+    messages = bytes(asked.messages)
+    parsed = ChatRequest.parse(b'{"messages":' + messages + b"}")
+    if parsed is None and (asked.query is None or messages not in (b"", b"null")):
+        raise ApiError(400, "bad_request", 'Send {"query": "…"} or {"messages": […]}.')
     if asked.query is not None:
         return [Message("user", asked.query)]
-    parsed = ChatRequest.parse(b'{"messages":' + bytes(asked.messages) + b"}")
-    if parsed is None:
-        raise ApiError(400, "bad_request", 'Send {"query": "…"} or {"messages": […]}.')
-    return parsed.dialogue
+    return parsed.dialogue if parsed is not None else []
 
 
-def _describe(recollection: Recollection, elapsed_ms: float) -> dict[str, Any]:
-    block = recollection.block
-    memories = []
-    if block is not None:
-        for memory, score in zip(block.memories, block.scores, strict=True):
-            memories.append({**msgspec.to_builtins(memory), "score": round(score, 4)})
-    return {
-        "status": recollection.status,
-        "tokens": block.tokens if block is not None else 0,
-        "elapsed_ms": round(elapsed_ms, 3),
-        "block": block.text if block is not None else None,
-        "memories": memories,
-    }
+def _describe(recollection: Recollection, elapsed_ms: float) -> answers.Found:
+    block, elapsed_ms = recollection.block, round(elapsed_ms, 3)
+    if block is None:
+        return answers.Found(recollection.status, 0, elapsed_ms, None, [])
+    memories = [
+        answers.Scored(**msgspec.structs.asdict(memory), score=round(score, 4))
+        for memory, score in zip(block.memories, block.scores, strict=True)
+    ]
+    return answers.Found(recollection.status, block.tokens, elapsed_ms, block.text, memories)

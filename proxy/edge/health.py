@@ -7,9 +7,8 @@ from typing import Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from proxy.edge.control import Handler
+from proxy.edge.answers import JournalHealth, Liveness, Readiness
 from proxy.edge.dataplane import DataPlane
 from proxy.errors import KeeperError
 from proxy.journal import JournalWriter
@@ -20,21 +19,15 @@ from proxy.observe.metrics import CONTENT_TYPE, Metrics
 
 # Probes give up after a second, most of them.
 PATIENCE_S: Final = 0.5
-
-
-class JournalHealth(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The journal's part of ``/readyz``: how much waits to be stored, to be looked at by an extraction model, and was
-    set aside; *reason*: why, of what was set aside first.
-    """
-
-    pending: int
-    extracting: int
-    failed: int
-    reason: str | None = None
+# What those are told who may not know why.
+FAILING: Final = "failing"
 
 
 class Health:
-    """Tells orchestrators how the proxy is. Only ``/metrics`` is guarded: probes come from other machines."""
+    """Tells orchestrators how the proxy is. Only ``/metrics`` is guarded: probes come from other machines.
+
+    Reasons are for those who may use the control plane, as *may_see* has it: they tell of paths, addresses and users.
+    """
 
     def __init__(
         self,
@@ -43,56 +36,48 @@ class Health:
         link: KeeperLink,
         metrics: Metrics,
         keeper: KeeperClient,
+        may_see: Callable[[Request], bool],
     ) -> None:
         self._dataplane = dataplane
         self._journal = journal
         self._keeper = keeper
         self._link = link
         self._metrics = metrics
-
-    def routes(self, guard: Callable[[Handler], Handler]) -> list[Route]:
-        """*guard* lets pass who may see the metrics."""
-        return [
-            Route("/healthz", self.live, methods=["GET"]),
-            Route("/readyz", self.ready, methods=["GET"]),
-            Route("/metrics", guard(self.metrics), methods=["GET"]),
-        ]
+        self._may_see = may_see
 
     async def live(self, _: Request) -> Response:
         """200 while the process should be left alone, 503 once it drains."""
         draining = self._dataplane.draining
-        body = msgspec.json.encode({"status": "draining" if draining else "ok"})
-        return Response(body, 503 if draining else 200, media_type="application/json")
+        body = Liveness("draining" if draining else "ok")
+        return Response(msgspec.json.encode(body), 503 if draining else 200, media_type="application/json")
 
-    async def ready(self, _: Request) -> Response:
+    async def ready(self, request: Request) -> Response:
         """200 when chats get their memory; without it they are relayed all the same.
 
         What the journal has set aside is told of, and makes nothing unready: it waits for an operator, chats do not.
         """
-        checks = self._checks()
+        explained = self._may_see(request)
+        checks = self._checks(explained)
         healthy = all(state == "ok" for state in checks.values())
-        told = {
-            "status": "ready" if healthy else "degraded",
-            "checks": checks,
-            "journal": await self._look_at_journal(),
-        }
+        told = Readiness("ready" if healthy else "degraded", checks, await self._look_at_journal(explained))
         return Response(msgspec.json.encode(told), 200 if healthy else 503, media_type="application/json")
 
-    def _checks(self) -> dict[str, str]:
+    def _checks(self, explained: bool) -> dict[str, str]:
         status = self._link.status
+        journal, store = self._journal.state.failing, status.trouble if status is not None else None
         return {
             "server": "draining" if self._dataplane.draining else "ok",
-            "journal": self._journal.state.failing or "ok",
+            "journal": _explain(journal, explained),
             "keeper": "ok" if status is not None else "not up",
-            "store": (status.trouble or "ok") if status is not None else "unknown",
+            "store": _explain(store, explained) if status is not None else "unknown",
         }
 
-    async def _look_at_journal(self) -> JournalHealth | None:
+    async def _look_at_journal(self, explained: bool) -> JournalHealth | None:
         """None while the keeper is away, who alone can tell."""
         status = self._link.status
         if status is None:
             return None
-        reason = await self._find_reason() if status.failed else None
+        reason = await self._find_reason() if status.failed and explained else None
         return JournalHealth(status.pending, status.extracting, status.failed, reason)
 
     async def _find_reason(self) -> str | None:
@@ -106,3 +91,9 @@ class Health:
     async def metrics(self, _: Request) -> Response:
         """All metrics, for Prometheus."""
         return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+
+def _explain(trouble: str | None, explained: bool) -> str:
+    if not trouble:
+        return "ok"
+    return trouble if explained else FAILING

@@ -4,10 +4,10 @@ import importlib
 from collections.abc import Callable
 
 from proxy.config import Settings
-from proxy.identity.base import MODES, Identifier, bad_user_id, check_user_id, find_own_headers
+from proxy.identity.base import MAX_CHARACTERS, MODES, Identifier, bad_user_id, check_user_id, find_own_headers
 from proxy.tasks import Tasks
 
-__all__ = ["Identifier", "bad_user_id", "check_user_id", "find_own_headers", "open_identifier"]
+__all__ = ["MAX_CHARACTERS", "Identifier", "bad_user_id", "check_user_id", "find_own_headers", "open_identifier"]
 
 
 def open_identifier(settings: Settings, tasks: Tasks) -> Identifier:

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -10,7 +11,7 @@ import msgspec
 
 from proxy.keeper import wire
 from proxy.models import Memory, Scope
-from proxy.stores.base import KnownUser, Store
+from proxy.stores.base import Activity, KnownUser, Store
 
 Item = TypeVar("Item")
 
@@ -21,12 +22,13 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reading = asyncio.Lock()
-        self._active: dict[str, datetime] | None = None  # by the user's key
+        self._active: dict[str, Activity] | None = None  # by the user's key
 
-    async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
-        """Users, latest activity first."""
+    async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
+        """Users of a tenant, or with None of all, latest activity first."""
         active = await self.activity()
-        page, following = _cut(active.items(), limit, cursor, _activity_key)
+        users = (user for user in active.items() if tenant is None or user[1].tenant == tenant)
+        page, following = _cut(users, limit, cursor, _activity_key)
         rows = await asyncio.to_thread(self._describe, [key for key, _ in page])
         return wire.UserPage(rows, following)
 
@@ -39,7 +41,15 @@ class Catalogue:
         memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
         return wire.MemoryPage(*_cut(memories, limit, cursor, _age_key))
 
-    async def activity(self) -> dict[str, datetime]:
+    async def rows(self, scope: Scope) -> list[str]:
+        """Where all memories of a user are, for :meth:`read`: those first that were first stored."""
+        return await asyncio.to_thread(self._store.list_rows, scope)
+
+    async def read(self, scope: Scope, rows: Sequence[str]) -> list[Memory]:
+        """The user's memories in *rows*, without those that were erased meanwhile."""
+        return [record.memory for record in await asyncio.to_thread(self._store.fetch, scope, rows)]
+
+    async def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
         # Read once, and by one caller: this process is the only writer, so that what it has read stays true, and a
         # second reading that began before a write must not take the place of the first. Without the users' names, which
@@ -53,14 +63,14 @@ class Catalogue:
         """These are about to be written, and make their users known and active."""
         active = await self.activity()
         seen = {
-            scope.key: KnownUser(scope, _latest(some, active.get(scope.key)))
+            scope: Activity(_latest(some, active.get(scope.key)), sys.intern(scope.tenant))
             for scope, some in memories.items()
             if some
         }
-        news = [user for key, user in seen.items() if user.last_activity != active.get(key)]
+        news = {scope: activity for scope, activity in seen.items() if activity != active.get(scope.key)}
         if news:
-            await asyncio.to_thread(self._store.touch, news)
-            active.update((user.scope.key, user.last_activity) for user in news)
+            await asyncio.to_thread(self._store.touch, [KnownUser(scope, user.at) for scope, user in news.items()])
+            active.update((scope.key, activity) for scope, activity in news.items())
 
     async def forget(self, scope: Scope) -> None:
         """The user is erased."""
@@ -74,7 +84,12 @@ class Catalogue:
         """Rows of the users with these *keys*, in their order; without those who are erased meanwhile."""
         users = {user.scope.key: user for user in self._store.users(keys)}
         return [
-            wire.UserRow(user.scope.user_id, len(self._store.list_rows(user.scope)), isoformat(user.last_activity))
+            wire.UserRow(
+                user.scope.user_id,
+                len(self._store.list_rows(user.scope)),
+                isoformat(user.last_activity),
+                user.scope.tenant,
+            )
             for user in (users[key] for key in keys if key in users)
         ]
 
@@ -84,14 +99,14 @@ def isoformat(when: datetime) -> str:
     return text
 
 
-def _latest(memories: Sequence[Memory], known: datetime | None) -> datetime:
+def _latest(memories: Sequence[Memory], known: Activity | None) -> datetime:
     latest = max(memory.created_at for memory in memories)
-    return latest if known is None else max(latest, known)
+    return latest if known is None else max(latest, known.at)
 
 
-def _activity_key(user: tuple[str, datetime]) -> wire.Cursor:
-    key, last_activity = user
-    return last_activity.timestamp(), key
+def _activity_key(user: tuple[str, Activity]) -> wire.Cursor:
+    key, activity = user
+    return activity.at.timestamp(), key
 
 
 def _age_key(memory: Memory) -> wire.Cursor:

@@ -54,5 +54,7 @@ def strike_out(exchange: Exchange, digests: Collection[bytes]) -> Exchange | Non
 def sign(receipt: Receipt, erased: Sequence[str]) -> Receipt:
     """*receipt* with the digest of what it says and of the ids of all that was *erased*."""
     said = [receipt.user_id, receipt.memories, receipt.journal_entries, receipt.erased_at, sorted(erased)]
+    if receipt.tenant:
+        said.append(receipt.tenant)
     digest = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
     return msgspec.structs.replace(receipt, digest=digest)

@@ -49,10 +49,12 @@ class KeeperServer:
         self._numbers = count(1)
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
-            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
+            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
             wire.ListMemories: lambda call: vault.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
             ),
+            wire.ListRows: lambda call: vault.catalogue.rows(call.scope),
+            wire.ReadRows: lambda call: vault.catalogue.read(call.scope, call.rows),
             wire.Erase: self._erase,
             wire.Add: lambda call: vault.add(call.scope, call.text),
             wire.Edit: lambda call: vault.edit(call.scope, call.memory_id, call.text, restore=call.restore),
@@ -60,7 +62,9 @@ class KeeperServer:
             wire.ListJournal: self._list_journal,
             wire.RetryFailed: self._retry_failed,
             wire.DropFailed: self._drop_failed,
-            wire.Import: lambda call: vault.take_in(call.lines.split(b"\n"), first_line=call.first_line),
+            wire.Import: lambda call: vault.take_in(
+                call.lines.split(b"\n"), first_line=call.first_line, tenant=call.tenant
+            ),
             wire.Flush: self._flush,
             wire.Status: self._status,
         }
@@ -166,7 +170,9 @@ class KeeperServer:
         counts = await asyncio.to_thread(self._vault.journal.counts)
         failed = await asyncio.to_thread(self._vault.journal.failed, call.limit)
         rows = [
-            wire.FailedRow(row.seq, row.user_id, row.stage, row.attempts, row.reason, isoformat(row.created_at))
+            wire.FailedRow(
+                row.seq, row.user_id, row.stage, row.attempts, row.reason, isoformat(row.created_at), row.tenant
+            )
             for row in failed
         ]
         trouble = self._workshop.worker.trouble

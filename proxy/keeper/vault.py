@@ -115,9 +115,9 @@ class Vault:
         """What is known of a user's memories. The caller holds :attr:`writing`, and changes nothing."""
         return await self.scribe.look(scope)
 
-    async def users(self, limit: int, cursor: wire.Cursor | None) -> wire.UserPage:
-        """Users, latest activity first."""
-        return await self.catalogue.users(limit, cursor)
+    async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
+        """Users of a tenant, or with None of all, latest activity first."""
+        return await self.catalogue.users(limit, cursor, tenant)
 
     async def memories(
         self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
@@ -221,7 +221,8 @@ class Vault:
                 erased, entries = await self._erase_user(scope)
             else:
                 erased, entries = await self._erase_some(scope, memory_ids)
-        return sign(wire.Receipt(scope.user_id, len(erased), entries + held, isoformat(at)), erased)
+        receipt = wire.Receipt(scope.user_id, len(erased), entries + held, isoformat(at), tenant=scope.tenant)
+        return sign(receipt, erased)
 
     async def _erase_user(self, scope: Scope) -> tuple[list[str], int]:
         rows = await asyncio.to_thread(self._store.list_rows, scope)
@@ -263,6 +264,7 @@ class Vault:
         lines: Iterable[bytes],
         *,
         first_line: int = 1,
+        tenant: str = "",
         batch_size: int = BATCH,
         progress: Callable[[int], None] = lambda _: None,
     ) -> wire.Imported:
@@ -271,7 +273,7 @@ class Vault:
         What is known already is left alone, so that a second import of the same file changes nothing. A larger
         *batch_size* than the default is half again as fast, for a process in which nobody waits for the store.
         """
-        parsed = parse(lines, self._redactor, first_line=first_line)
+        parsed = parse(lines, self._redactor, first_line=first_line, tenant=tenant)
         stored = known = 0
         for scope, drafts in parsed.drafts.items():
             if drafts:

@@ -35,11 +35,12 @@ class Request(msgspec.Struct, frozen=True, tag=True):
 
 
 class UserRow(msgspec.Struct, frozen=True):
-    """One user in a listing."""
+    """One user in a listing. *tenant*: whose user it is, empty where no clients are configured."""
 
     user_id: str
     memories: int
     last_activity: str | None
+    tenant: str = ""
 
 
 class UserPage(msgspec.Struct, frozen=True):
@@ -52,9 +53,9 @@ class MemoryPage(msgspec.Struct, frozen=True):
     cursor: Cursor | None
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an erasure removed. *digest*: SHA-256, in hexadecimal digits, of the other fields and of the ids of all that
-    was erased: two receipts with the same one tell of the same erasure.
+    was erased: two receipts with the same one tell of the same erasure. *tenant*: as in :class:`UserRow`.
     """
 
     user_id: str
@@ -62,9 +63,10 @@ class Receipt(msgspec.Struct, frozen=True):
     journal_entries: int
     erased_at: str
     digest: str = ""
+    tenant: str = ""
 
 
-class FailedRow(msgspec.Struct, frozen=True):
+class FailedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A journal entry that was set aside. *stage*: what failed, storing it or extracting facts from it."""
 
     seq: int
@@ -73,6 +75,7 @@ class FailedRow(msgspec.Struct, frozen=True):
     attempts: int
     reason: str
     created_at: str
+    tenant: str = ""
 
 
 class JournalPage(msgspec.Struct, frozen=True):
@@ -100,11 +103,12 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """What an import did. *errors* are (line number, reason)."""
+    """What an import did. *errors* are (line number, reason); *unnamed*: how many there are beyond these."""
 
     stored: int
     known: int
     errors: list[tuple[int, str]]
+    unnamed: int = 0
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
@@ -153,10 +157,11 @@ class Held(Request, frozen=True, tag=True):
 
 
 class ListUsers(Request, frozen=True, tag=True):
-    """Users, latest activity first."""
+    """Users of a tenant, or with None of all, latest activity first."""
 
     limit: int
     cursor: Cursor | None
+    tenant: str | None = None
     reply: ClassVar[Any] = UserPage
 
 
@@ -168,6 +173,21 @@ class ListMemories(Request, frozen=True, tag=True):
     cursor: Cursor | None
     include_superseded: bool
     reply: ClassVar[Any] = MemoryPage
+
+
+class ListRows(Request, frozen=True, tag=True):
+    """Where all memories of one user are, those first that were first stored: what :class:`ReadRows` takes."""
+
+    scope: Scope
+    reply: ClassVar[Any] = list[str]
+
+
+class ReadRows(Request, frozen=True, tag=True):
+    """One user's memories in some rows; those that were erased meanwhile are missing."""
+
+    scope: Scope
+    rows: list[str]
+    reply: ClassVar[Any] = list[Memory]
 
 
 class Erase(Request, frozen=True, tag=True):
@@ -224,10 +244,11 @@ class DropFailed(Request, frozen=True, tag=True):
 
 
 class Import(Request, frozen=True, tag=True):
-    """JSON Lines to take in; *first_line* is the number of the first of them in its file."""
+    """JSON Lines to take in, for users of *tenant*; *first_line* is the number of the first of them in its file."""
 
     lines: bytes
     first_line: int
+    tenant: str = ""
     reply: ClassVar[Any] = Imported
 
 
@@ -252,6 +273,8 @@ AnyRequest = (
     | Held
     | ListUsers
     | ListMemories
+    | ListRows
+    | ReadRows
     | Erase
     | Add
     | Edit

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,11 @@ from proxy.redaction import Redactor
 from proxy.remember.plan import Draft
 from proxy.remember.records import find_stated
 from proxy.remember.segment import make_turn
+
+# Of what is said of a bad line: it quotes the line.
+LONGEST_REASON: Final = 300
+# What every place that a memory goes through has room for.
+LARGEST_NUMBER: Final = (1 << 31) - 1
 
 
 class _Line(msgspec.Struct):
@@ -59,8 +64,10 @@ def parse(lines: Iterable[bytes], redactor: Redactor, *, first_line: int = 1, te
             continue
         try:
             scope, found = _parse_line(line, tenant, redactor)
+        except RecursionError:
+            errors.append((number, "it is nested too deeply"))
         except (msgspec.MsgspecError, ValueError, OverflowError, ApiError) as exc:
-            errors.append((number, str(exc)))
+            errors.append((number, str(exc)[:LONGEST_REASON]))
         else:
             drafts.setdefault(scope, {}).update((draft.memory.id, draft) for draft in found)
     return Parsed({scope: list(some.values()) for scope, some in drafts.items()}, errors)
@@ -75,9 +82,13 @@ def _parse_line(line: bytes, tenant: str, redactor: Redactor) -> tuple[Scope, li
     memory = _memories.decode(line)
     if not 0 < len(memory.id) <= 128 or not memory.id.isprintable():
         raise ValueError("id: should have 1 to 128 printable characters")
+    numbers = [memory.message_index, memory.seen, *(index for _, index in memory.sources)]
+    if not all(abs(number) <= LARGEST_NUMBER for number in numbers):
+        raise ValueError(f"message_index, seen, sources: should be no number beyond {LARGEST_NUMBER:,}")
     scope = _scope(memory.user_id, tenant)
     text, at = redactor.redact(memory.text).text, _in_utc(memory.created_at)
-    memory = msgspec.structs.replace(memory, created_at=at, text=text)
+    until = memory.valid_until and _in_utc(memory.valid_until)
+    memory = msgspec.structs.replace(memory, created_at=at, valid_until=until, text=text)
     return scope, [Draft(memory, statements=find_stated(memory))]
 
 

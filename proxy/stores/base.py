@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from proxy.ledger import Ledger
 from proxy.models import Record, Scope
 
@@ -15,6 +17,13 @@ class KnownUser(NamedTuple):
 
     scope: Scope
     last_activity: datetime
+
+
+class Activity(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of every user in memory: when they were last active, and whose they are."""
+
+    at: datetime
+    tenant: str = ""
 
 
 class Store(Protocol):
@@ -52,7 +61,7 @@ class Store(Protocol):
     def users(self, keys: Sequence[str] | None = None) -> list[KnownUser]:
         """The users with these keys, or every user, in no particular order."""
 
-    def activity(self) -> dict[str, datetime]:
+    def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
 
     def close(self) -> None:

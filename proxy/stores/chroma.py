@@ -23,9 +23,9 @@ steps loses nothing and brings nothing back (both files are synced before a call
 Where a backup is restored, Chroma's folder must not be newer than the ledger, which is copied last.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ from chromadb.errors import ChromaError
 from proxy.errors import StoreError
 from proxy.ledger import Keys, Ledger
 from proxy.models import Record, Scope
-from proxy.stores.base import KnownUser
+from proxy.stores.base import Activity, KnownUser
 from proxy.stores.envelope import Envelopes, is_sealed
 from proxy.stores.remnants import blank_empty_indexes, fill_freed_memory
 from proxy.stores.rows import (
@@ -313,11 +313,16 @@ class EmbeddedChroma:
         return users
 
     @_translated()
-    def activity(self) -> dict[str, datetime]:
+    def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
         if USERS not in self._collections:
             return {}
-        return {key: user.last_activity for some in self._pages() for key, user in some.items()}
+        # Interned: there are few tenants, and many users.
+        return {
+            key: Activity(user.last_activity, sys.intern(user.scope.tenant))
+            for some in self._pages()
+            for key, user in some.items()
+        }
 
     def _pages(self) -> Iterator[dict[str, KnownUser]]:
         """Every user. The ledger knows where a page ends; Chroma counts over all that come before it."""
