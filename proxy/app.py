@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,17 +20,20 @@ from proxy.edge.capture import Recorder
 from proxy.edge.commands import Commands
 from proxy.edge.control import ControlPlane, render_error
 from proxy.edge.dataplane import DataPlane
+from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
+from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.supervise import Supervisor
 from proxy.observe.failopen import FailOpen
+from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
 from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
@@ -41,7 +45,6 @@ from proxy.upstream import Upstream
 log = structlog.get_logger(__name__)
 
 DATA_PREFIX: Final = b"/v1/"
-LAG_EVERY_S: Final = 0.05
 # How long a stop waits for the journal to be stored. What is not stored by then is stored after the next start.
 DRAIN_S: Final = 10.0
 
@@ -50,10 +53,11 @@ class App:
     """memory-proxy as an ASGI app.
 
     *embedder* stands in for the configured one; production passes none. The app is complete only within its lifespan,
-    which also starts and ends the keeper.
+    which also starts and ends the keeper. *worker*: the number of this process, where it is one of several that share
+    a port and a keeper.
     """
 
-    def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
+    def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
         """Raises ConfigError where the way to the upstream is badly configured."""
         self.settings = settings
         self.metrics = Metrics()
@@ -69,7 +73,9 @@ class App:
             max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
         self._tokens = TokenCounter()
-        self._embedder = embedder or _open_embedder(settings)
+        self._embedder = measure(
+            embedder or _open_embedder(settings), partial(self.metrics.observe, "embed_question_seconds")
+        )
         self.recall = RecallService(
             self.keeper,
             self._embedder,
@@ -92,7 +98,8 @@ class App:
         interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
-        health = Health(self.dataplane, self.journal, self.supervisor, self.metrics, self.keeper)
+        self.exposition = Exposition(self.metrics, self.keeper, worker)
+        health = Health(self.dataplane, self.journal, self.supervisor, self.exposition, self.keeper)
         self._starlette = Starlette(
             routes=[*health.routes(control.guard), *control.routes()],
             lifespan=self._lifespan,
@@ -115,7 +122,8 @@ class App:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal.start()
         supervision = self.tasks.spawn(self.supervisor.run(), name="supervise-keeper")
-        self.tasks.spawn(self._measure_lag(), name="loop-lag")
+        self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
+        self.tasks.spawn(self.exposition.run(), name="tell-others")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
         try:
@@ -136,13 +144,6 @@ class App:
         except (KeeperError, TimeoutError) as exc:
             log.warning("journal_not_drained", reason=str(exc) or "it took too long")
 
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY_S
-            await asyncio.sleep(LAG_EVERY_S)
-            self.metrics.observe("loop_lag_seconds", max(0.0, loop.time() - due))
-
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())
 
@@ -152,13 +153,6 @@ class App:
         self.metrics.watch("journal_lost_total", lambda: self.journal.state.lost)
         self.metrics.watch("working_sets", lambda: len(self.recall.sets))
         self.metrics.watch("working_set_bytes", lambda: self.recall.sets.nbytes)
-        self.metrics.watch("journal_pending", lambda: self._keeper_status("pending"))
-        self.metrics.watch("journal_extracting", lambda: self._keeper_status("extracting"))
-        self.metrics.watch("journal_failed", lambda: self._keeper_status("failed"))
-        self.metrics.watch("journal_oldest_seconds", lambda: self._keeper_status("oldest_age_s"))
-
-    def _keeper_status(self, field: str) -> float:
-        return float(getattr(self.supervisor.status, field, None) or 0)
 
 
 def _open_embedder(settings: Settings) -> Embedder:

@@ -11,12 +11,13 @@ from starlette.routing import Route
 
 from proxy.edge.control import Handler
 from proxy.edge.dataplane import DataPlane
+from proxy.edge.exposition import Exposition
 from proxy.errors import KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.supervise import Supervisor
-from proxy.observe.metrics import CONTENT_TYPE, Metrics
+from proxy.observe.metrics import CONTENT_TYPE
 
 # Probes give up after a second, most of them.
 PATIENCE_S: Final = 0.5
@@ -41,14 +42,14 @@ class Health:
         dataplane: DataPlane,
         journal: JournalWriter,
         supervisor: Supervisor,
-        metrics: Metrics,
+        exposition: Exposition,
         keeper: KeeperClient,
     ) -> None:
         self._dataplane = dataplane
         self._journal = journal
         self._keeper = keeper
         self._supervisor = supervisor
-        self._metrics = metrics
+        self._exposition = exposition
 
     def routes(self, guard: Callable[[Handler], Handler]) -> list[Route]:
         """*guard* lets pass who may see the metrics."""
@@ -104,5 +105,5 @@ class Health:
         return page.entries[0].reason if page.entries else None
 
     async def metrics(self, _: Request) -> Response:
-        """All metrics, for Prometheus."""
-        return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE})
+        """All metrics of all processes, for Prometheus."""
+        return Response(await self._exposition.render(), headers={"content-type": CONTENT_TYPE})

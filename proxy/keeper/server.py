@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import IO, Any, Final
 
 import msgspec
@@ -12,11 +13,13 @@ import structlog
 from proxy.config import Settings
 from proxy.errors import ApiError, KeeperError, MemoryProxyError
 from proxy.keeper import wire
+from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
+from proxy.observe.lag import measure_lag
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -41,6 +44,7 @@ class KeeperServer:
         self._workshop = workshop
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
+        self._bulletin = Bulletin(vault)
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
@@ -74,11 +78,15 @@ class KeeperServer:
             log.warning("bad_frame", error=str(exc))
         finally:
             self._edges.pop(writer, None)
+            self._bulletin.forget(writer)
             writer.close()
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         if isinstance(request, wire.Journaled):
             self._workshop.worker.notice()
+            return
+        if isinstance(request, wire.Tell):
+            self._bulletin.hear(writer, request)
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -91,6 +99,10 @@ class KeeperServer:
         try:
             if isinstance(request, wire.Load):
                 reply = await self._send_parts(writer, number, request.scope)
+            elif isinstance(request, wire.Scrape):
+                reply = wire.frame(number, await self._bulletin.scrape(writer))
+            elif isinstance(request, wire.GetReports):
+                reply = wire.frame(number, self._bulletin.reports(writer, request.name))
             else:
                 reply = wire.frame(number, await self._handlers[type(request)](request))
         except (MemoryProxyError, ApiError) as exc:
@@ -155,7 +167,6 @@ class KeeperServer:
             counts.oldest_age_s,
             self._workshop.worker.trouble,
             counts.extracting,
-            dict(self._vault.scribe.tally),
         )
 
 
@@ -183,6 +194,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
         tasks.spawn(vault.prepare(), name="prepare")
+        tasks.spawn(measure_lag(partial(vault.metrics.observe, "keeper_loop_lag_seconds")), name="loop-lag")
         for task in workshop.start():
             task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)

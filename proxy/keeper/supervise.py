@@ -5,7 +5,6 @@ import os
 import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -40,7 +39,6 @@ class Supervisor:
 
     def __init__(self, settings: Settings, client: KeeperClient, metrics: Metrics) -> None:
         self.status: wire.KeeperStatus | None = None
-        self._counted: dict[str, int] = {}
         self._settings = settings
         self._client = client
         self._metrics = metrics
@@ -75,7 +73,6 @@ class Supervisor:
             if not await self._connect(process):
                 return False
             self._metrics.gauge("keeper_up").set(1)
-            self._counted = {}
             log.info("keeper_up", pid=process.pid)
             await self._watch()
         finally:
@@ -119,7 +116,6 @@ class Supervisor:
             try:
                 async with asyncio.timeout(HANGS_AFTER_S):
                     self.status = await self._client.call(wire.Status())
-                self._count(self.status.tally)
             except TimeoutError:
                 log.warning("keeper_hangs", silent_s=HANGS_AFTER_S)
                 return
@@ -128,17 +124,6 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PING_EVERY_S):
                     await self._client.closed.wait()
-
-    def _count(self, tally: Mapping[str, int]) -> None:
-        """Adds what the keeper has counted since it was asked last."""
-        for key, count in tally.items():
-            name, _, label = key.rpartition(".")
-            by = count - self._counted.get(key, 0)
-            if name == "extraction":
-                self._metrics.count(f"extraction_{label}_total", by=by)
-            elif by:
-                self._metrics.count("facts_total" if name else "messages_total", label, by=by)
-        self._counted = dict(tally)
 
 
 def _environment() -> dict[str, str]:

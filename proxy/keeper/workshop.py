@@ -12,7 +12,6 @@ from proxy.keeper.vault import Vault
 from proxy.keeper.wire import Flushed
 from proxy.models import Exchange, Scope
 from proxy.observe.failopen import FailOpen
-from proxy.observe.metrics import Metrics
 from proxy.remember.learner import Learner
 from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
@@ -30,8 +29,7 @@ class Workshop:
         self._vault = vault
         self._tasks = tasks
         self._idle_s = settings.extraction.idle_s
-        # Its counts show in the tally of the vault, not here.
-        fail_open = FailOpen(Metrics())
+        fail_open = FailOpen(vault.metrics)
         attempts = settings.journal.max_attempts
         self._extractor = Extractor(settings) if settings.extraction.effective == "llm" else None
         self._learner: Learner | None = None

@@ -143,7 +143,7 @@ class Learner:
             else:
                 await asyncio.to_thread(self._journal.done, [entry.seq for entry in entries])
                 return True
-        with self._fail_open("journal"):
+        with self._fail_open("postpone"):
             await self._put_off(entries, failure)
         return False
 
