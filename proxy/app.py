@@ -24,6 +24,7 @@ from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
+from proxy.edge.requestlog import log_request
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
@@ -35,6 +36,7 @@ from proxy.keeper.supervise import Supervisor
 from proxy.observe.failopen import FailOpen
 from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED, Served
 from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
 from proxy.redaction import Redactor
@@ -96,7 +98,8 @@ class App:
         )
         commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
         interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
-        self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
+        observers = [log_request] if settings.logs.requests else []
+        self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests, observers)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
         health = Health(self.dataplane, self.journal, self.supervisor, self.exposition, self.keeper)
@@ -113,6 +116,7 @@ class App:
             if scope["raw_path"].startswith(DATA_PREFIX):
                 await self.dataplane(scope, receive, send)
                 return
+            SERVED.set(Served(scope["method"], scope["headers"]))
             # Matched as sent: see ControlPlane.routes.
             scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
         await self._starlette(scope, receive, send)

@@ -23,7 +23,7 @@ def serve(
 ) -> None:
     """Run the proxy."""
     settings = options.load(config, data_dir, server={"host": host, "port": port}, upstream={"base_url": upstream})
-    logs.configure()
+    logs.configure(settings.logs)
     with options.reported():
         run(settings)
 

@@ -19,6 +19,7 @@ from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message
+from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService, Recollection
 
 MAX_BUDGET: Final = 100_000  # as of memory.budget_tokens
@@ -183,6 +184,8 @@ class ControlPlane:
 def render_error(error: ApiError) -> Response:
     """An error of the proxy's own as a Starlette response."""
     extra = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
+    if (served := SERVED.get()) is not None:
+        extra["x-request-id"] = served.id
     return Response(error.body(), error.status, headers=extra, media_type="application/json")
 
 

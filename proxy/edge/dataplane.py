@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -17,6 +17,7 @@ from proxy.edge.relay import Relay
 from proxy.edge.websocket import relay_websocket
 from proxy.errors import ApiError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED, Served
 from proxy.tasks import Tasks
 
 # The second form is what clients for Azure make of a base URL.
@@ -24,15 +25,24 @@ CHAT: Final = re.compile(rb"/v1/(?:openai/deployments/[^/]+/)?chat/completions")
 
 Route = Literal["chat", "websocket", "other"]
 Handler = Callable[[AsgiScope, Inbox, Outbox], Awaitable[int]]
+Observer = Callable[[Served, Route, str], None]
 
 
 class DataPlane:
     """Relays requests, with memory for chat completions.
 
     *draining* makes it answer 503 to new requests; *active* counts those being served, and *idle* is set at zero.
+    *observers* hear of every request at its end, whatever that was.
     """
 
-    def __init__(self, relay: Relay, interceptor: Interceptor, metrics: Metrics, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        interceptor: Interceptor,
+        metrics: Metrics,
+        tasks: Tasks,
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.draining = False
         self.active = 0
         self.idle = asyncio.Event()
@@ -46,6 +56,7 @@ class DataPlane:
         self._metrics = metrics
         metrics.watch("requests_in_flight", lambda: self.active)
         self._tasks = tasks
+        self._observers = observers
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
@@ -53,13 +64,15 @@ class DataPlane:
         route = _route(scope, connection)
         outbox = Outbox(send, connection)
         code = "gone"
+        served = Served(scope["method"], scope["headers"])
+        SERVED.set(served)
         self._enter()
         try:
             with Inbox(receive, self._tasks, connection) as inbox:
                 code = str(await self._handler(route)(scope, inbox, outbox))
         except ApiError as exc:
             code = str(exc.status)
-            await outbox.fail(exc)
+            await outbox.fail(exc, served.id_header)
         except ClientGoneError:
             self._metrics.count("client_gone_total")
         except UpstreamTruncatedError:
@@ -68,6 +81,8 @@ class DataPlane:
         finally:
             self._leave()
             self._metrics.count("requests_total", route, code)
+            for observe in self._observers:
+                observe(served, route, code)
 
     def _handler(self, route: Route) -> Handler:
         if self.draining:

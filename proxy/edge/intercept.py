@@ -24,6 +24,7 @@ from proxy.identity import identify
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService, Recollection
 from proxy.upstream import RawHeaders
 
@@ -41,6 +42,10 @@ ABILITIES: Final[Mapping[str, frozenset[Ability]]] = {
 
 # Bytes from which on a body is parsed in a thread; parsing takes about 1 ms a megabyte, 5 at the worst.
 LARGE_BODY: Final = 1 << 20
+
+
+# Of a user's key: enough to tell users apart, too few to be looked for in a store.
+USER_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Interceptor:
         learns = settings.extraction.mode != "off"
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
+        self._notes = settings.logs.requests
 
     async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
         """Serves one request; returns the status code that the client saw.
@@ -147,7 +153,10 @@ class Interceptor:
         self._metrics.count("skipped_total", "command")
         began = time.perf_counter()
         answer = await commands.answer(scope, command)
-        added = _memory_headers(Recollection("skipped"), time.perf_counter() - began)
+        elapsed = time.perf_counter() - began
+        if self._notes:
+            _note(scope, Recollection("skipped"), elapsed)
+        added = _memory_headers(Recollection("skipped"), elapsed)
         await outbox.start(200, [*answer.headers, *added])
         await outbox.write(answer.body, more=False)
         return 200
@@ -220,6 +229,8 @@ class Interceptor:
 
     def _count(self, turn: Turn, recollection: Recollection, elapsed: float) -> None:
         self._metrics.count("memory_total", recollection.status)
+        if self._notes:
+            _note(turn.scope, recollection, elapsed)
         if turn.skip is not None:
             self._metrics.count("skipped_total", turn.skip)
         elif "recall" in turn.abilities and turn.scope is not None:
@@ -245,6 +256,18 @@ def _without_recall(turn: Turn) -> Status | None:
     if turn.request is None or turn.skip is not None:
         return "skipped"
     return None if "recall" in turn.abilities else "off"
+
+
+def _note(scope: Scope | None, recollection: Recollection, elapsed: float) -> None:
+    """For whoever tells of the request."""
+    served = SERVED.get()
+    if served is None:
+        return
+    served.memory, served.recall_s = recollection.status, elapsed
+    if scope is not None:
+        served.user = scope.key[:USER_DIGITS]
+    if recollection.block is not None and recollection.status != "skipped":
+        served.count, served.tokens = len(recollection.block.memories), recollection.block.tokens
 
 
 def _memory_headers(recollection: Recollection, elapsed: float) -> RawHeaders:

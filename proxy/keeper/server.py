@@ -20,6 +20,7 @@ from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
 from proxy.observe.lag import measure_lag
+from proxy.observe.served import SERVED, Served
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,10 @@ class KeeperServer:
         try:
             while True:
                 envelope = await wire.read_frame(reader)
+                # What is logged about the call is found by the id of the request that it is for.
+                token = SERVED.set(Served.known_as(envelope.origin) if envelope.origin else None)
                 self._accept(writer, envelope.number, _requests.decode(envelope.payload))
+                SERVED.reset(token)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except asyncio.CancelledError:

@@ -313,20 +313,23 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """One frame's content. *failed*: the payload is a :class:`Failure`."""
+    """One frame's content. *failed*: the payload is a :class:`Failure`. *origin*: the id of the client's request for
+    which this is asked, "" where it is for none.
+    """
 
     number: int
     payload: msgspec.Raw
     failed: bool = False
+    origin: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _envelopes = msgspec.msgpack.Decoder(Envelope)
 
 
-def frame(number: int, payload: object, *, failed: bool = False) -> bytes:
+def frame(number: int, payload: object, *, failed: bool = False, origin: str = "") -> bytes:
     """One frame, ready to be written."""
-    body = _encoder.encode(Envelope(number, msgspec.Raw(_encoder.encode(payload)), failed))
+    body = _encoder.encode(Envelope(number, msgspec.Raw(_encoder.encode(payload)), failed, origin))
     return LENGTH.pack(len(body)) + body
 
 
