@@ -19,12 +19,13 @@ from proxy.config import Settings
 from proxy.edge.capture import Recorder
 from proxy.edge.commands import Commands
 from proxy.edge.control import ControlPlane, render_error
-from proxy.edge.dataplane import DataPlane
+from proxy.edge.dataplane import DataPlane, Observer
 from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
 from proxy.edge.requestlog import log_request
+from proxy.edge.spans import ChatSpans
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
@@ -37,6 +38,7 @@ from proxy.observe.failopen import FailOpen
 from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
 from proxy.observe.served import SERVED, Served
+from proxy.observe.tracing import open_tracing
 from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
 from proxy.redaction import Redactor
@@ -89,16 +91,23 @@ class App:
         )
         self.upstream = Upstream(settings.upstream)
         relay = Relay(self.upstream, settings, self.metrics)
+        redactor = Redactor(settings.redaction)
+        self._tracing = open_tracing(settings, "edge")
+        spans = None
+        if self._tracing is not None:
+            redact = partial(_redact, redactor)
+            spans = ChatSpans(self._tracing, settings.upstream.address, redact, fail_open)
         recorder = Recorder(
             self.journal,
-            Redactor(settings.redaction),
+            redactor,
             fail_open,
             self.metrics,
             keep_blocks=settings.extraction.effective == "llm",
         )
         commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
-        interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
-        observers = [log_request] if settings.logs.requests else []
+        interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings, spans)
+        observers: list[Observer] = [log_request] if settings.logs.requests else []
+        observers += [spans.end] if spans is not None else []
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests, observers)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
@@ -140,6 +149,8 @@ class App:
             await self.tasks.cancel()
             await self.upstream.aclose()
             await self._embedder.aclose()
+            if self._tracing is not None:
+                await self._tracing.aclose()
 
     async def _drain_journal(self) -> None:
         try:
@@ -157,6 +168,10 @@ class App:
         self.metrics.watch("journal_lost_total", lambda: self.journal.state.lost)
         self.metrics.watch("working_sets", lambda: len(self.recall.sets))
         self.metrics.watch("working_set_bytes", lambda: self.recall.sets.nbytes)
+
+
+def _redact(redactor: Redactor, text: str) -> str:
+    return redactor.redact(text).text
 
 
 def _open_embedder(settings: Settings) -> Embedder:

@@ -72,6 +72,7 @@ class DataPlane:
                 code = str(await self._handler(route)(scope, inbox, outbox))
         except ApiError as exc:
             code = str(exc.status)
+            served.error = exc.code
             await outbox.fail(exc, served.id_header)
         except ClientGoneError:
             self._metrics.count("client_gone_total")

@@ -19,12 +19,13 @@ from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.edge.inbox import Inbox
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
+from proxy.edge.spans import ChatSpans
 from proxy.errors import ApiError
 from proxy.identity import identify
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
-from proxy.observe.served import SERVED
+from proxy.observe.served import SERVED, Served
 from proxy.recall.service import RecallService, Recollection
 from proxy.upstream import RawHeaders
 
@@ -75,7 +76,9 @@ class Interceptor:
         commands: Commands | None,
         metrics: Metrics,
         settings: Settings,
+        spans: ChatSpans | None = None,
     ) -> None:
+        self._spans = spans
         self._relay = relay
         self._recall = recall
         self._recorder = recorder
@@ -100,20 +103,27 @@ class Interceptor:
         self._refuse_long(headers.first(scope["headers"], b"content-length"))
         body = await inbox.body(self._max_body)
         turn = await self._read(scope["headers"], body, abilities)
+        served = SERVED.get() if self._spans is not None or self._notes else None
+        if self._spans is not None and served is not None:
+            scope = self._spans.begin(served, scope, body, turn.conversation_id)
         if self._commands is not None and turn.scope is not None and turn.request is not None:
             command = self._commands.find(turn.request, body)
             if command is not None:
+                if served is not None:
+                    served.memory = "skipped"
                 return await self._obey(self._commands, turn.scope, command, outbox)
         began = time.perf_counter()
         recollection = await self._remember(turn)
         body, recollection = self._inject(turn, body, recollection)
         elapsed = time.perf_counter() - began
         self._count(turn, recollection, elapsed)
+        if served is not None:
+            self._note(served, turn, recollection, elapsed)
         return await self._relay(
             self._relay.outgoing(scope, body),
             outbox,
             added=_memory_headers(recollection, elapsed),
-            capture=self._capture(turn, recollection),
+            capture=self._capture(turn, recollection, served),
         )
 
     def _abilities(self, sent: list[bytes]) -> frozenset[Ability]:
@@ -153,10 +163,7 @@ class Interceptor:
         self._metrics.count("skipped_total", "command")
         began = time.perf_counter()
         answer = await commands.answer(scope, command)
-        elapsed = time.perf_counter() - began
-        if self._notes:
-            _note(scope, Recollection("skipped"), elapsed)
-        added = _memory_headers(Recollection("skipped"), elapsed)
+        added = _memory_headers(Recollection("skipped"), time.perf_counter() - began)
         await outbox.start(200, [*answer.headers, *added])
         await outbox.write(answer.body, more=False)
         return 200
@@ -210,27 +217,48 @@ class Interceptor:
             return turn.request.inject(recollection.block.text), recollection
         return body, Recollection("error")
 
-    def _capture(self, turn: Turn, recollection: Recollection) -> Capture | None:
+    def _note(self, served: Served, turn: Turn, recollection: Recollection, elapsed: float) -> None:
+        """For whoever tells of the request."""
+        served.memory, served.recall_s = recollection.status, elapsed
+        block = recollection.block if recollection.status != "skipped" else None
+        if turn.scope is not None:
+            served.user = turn.scope.key[:USER_DIGITS]
+        if _without_recall(turn) is None:
+            served.recalled_at = time.perf_counter() - elapsed
+        if block is not None:
+            served.count, served.tokens = len(block.memories), block.tokens
+        if self._spans is not None and self._spans.content and turn.request is not None:
+            served.dialogue, served.instructions = turn.request.dialogue, turn.request.instructions
+            if block is not None:
+                served.block, served.memories = block.text, list(zip(block.memories, block.scores, strict=True))
+
+    def _capture(self, turn: Turn, recollection: Recollection, served: Served | None) -> Capture | None:
+        details = None if served is None else served.details
+        conversation = self._find_conversation(turn, recollection, "" if served is None else served.traceparent)
+        if conversation is None and details is None:
+            return None
+        return Capture(conversation, self._recorder, recollection.block.text if recollection.block else "", details)
+
+    def _find_conversation(self, turn: Turn, recollection: Recollection, traceparent: str) -> Conversation | None:
+        """What is to be journaled, if anything."""
         if "store" not in turn.abilities or turn.scope is None or turn.request is None or not turn.request.new:
             return None
         if turn.skip not in (None, TOOL_STEP):
             return None
         if "recall" in turn.abilities and recollection.status == "off":  # by the user's own wish
             return None
-        conversation = Conversation(
+        return Conversation(
             turn.scope,
             turn.request.dialogue,
             turn.request.first_new,
             turn.conversation_id,
             step=turn.skip == TOOL_STEP,
             came=turn.came,
+            traceparent=traceparent,
         )
-        return Capture(conversation, self._recorder, recollection.block.text if recollection.block else "")
 
     def _count(self, turn: Turn, recollection: Recollection, elapsed: float) -> None:
         self._metrics.count("memory_total", recollection.status)
-        if self._notes:
-            _note(turn.scope, recollection, elapsed)
         if turn.skip is not None:
             self._metrics.count("skipped_total", turn.skip)
         elif "recall" in turn.abilities and turn.scope is not None:
@@ -256,18 +284,6 @@ def _without_recall(turn: Turn) -> Status | None:
     if turn.request is None or turn.skip is not None:
         return "skipped"
     return None if "recall" in turn.abilities else "off"
-
-
-def _note(scope: Scope | None, recollection: Recollection, elapsed: float) -> None:
-    """For whoever tells of the request."""
-    served = SERVED.get()
-    if served is None:
-        return
-    served.memory, served.recall_s = recollection.status, elapsed
-    if scope is not None:
-        served.user = scope.key[:USER_DIGITS]
-    if recollection.block is not None and recollection.status != "skipped":
-        served.count, served.tokens = len(recollection.block.memories), recollection.block.tokens
 
 
 def _memory_headers(recollection: Recollection, elapsed: float) -> RawHeaders:

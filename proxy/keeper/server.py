@@ -21,6 +21,7 @@ from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
 from proxy.observe.lag import measure_lag
 from proxy.observe.served import SERVED, Served
+from proxy.observe.tracing import open_tracing
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -189,9 +190,10 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         LockedError, StoreError, JournalError, EmbedderError: the data directory cannot be opened.
     """
     holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
+    tracing = open_tracing(settings, "keeper")
     async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
         tasks = Tasks()
-        workshop = Workshop(vault, settings, tasks)
+        workshop = Workshop(vault, settings, tasks, tracing)
         keeper = KeeperServer(vault, workshop, tasks)
         path = wire.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)
@@ -207,6 +209,8 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
             await tasks.cancel()
         await workshop.aclose()
         path.unlink(missing_ok=True)
+    if tracing is not None:
+        await tracing.aclose()
 
 
 def end_without_worker(worker: asyncio.Task[None]) -> None:

@@ -3,8 +3,13 @@
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Final, Self
+
+from opentelemetry.trace import Span
+
+from proxy.models import Details, Memory, Message
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -18,6 +23,10 @@ class Served:
 
     *began*: by ``time.perf_counter``. *memory*: what ``X-Memory-Status`` says, "" where memory was not asked. *user*:
     by whom they are told apart, never their id. *client*: whose key it came with, where clients are configured.
+    *error*: what of our own it was refused with.
+
+    For spans, where there are any: *span* with *traceparent*, which is its name for others; *recalled_at*: when recall
+    began, if it did; *details* of the answer. The words that follow are noted only where spans may have them.
     """
 
     memory = ""
@@ -26,6 +35,15 @@ class Served:
     recall_s = 0.0
     user = ""
     client = ""
+    error = ""
+    span: Span | None = None
+    traceparent = ""
+    recalled_at: float | None = None
+    details: Details | None = None
+    dialogue: Sequence[Message] = ()
+    instructions: Sequence[str] = ()
+    memories: Sequence[tuple[Memory, float]] = ()
+    block = ""
     _id: str | None = None
 
     def __init__(self, method: str, headers: RawHeaders) -> None:
