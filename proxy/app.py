@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,13 +21,17 @@ from proxy.edge.callers import Callers
 from proxy.edge.capture import Recorder
 from proxy.edge.commands import Commands
 from proxy.edge.control import ControlPlane, not_found, render_error
-from proxy.edge.dataplane import DataPlane
+from proxy.edge.dataplane import DataPlane, Observer
+from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
 from proxy.edge.relay import Relay
+from proxy.edge.requestlog import log_request
 from proxy.edge.shield import Shield
+from proxy.edge.spans import ChatSpans
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
+from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.identity import open_identifier
 from proxy.journal import JournalWriter
@@ -36,7 +41,10 @@ from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
 from proxy.models import Scope
 from proxy.observe.failopen import FailOpen
+from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED, Served
+from proxy.observe.tracing import open_tracing
 from proxy.recall.frame import Frame
 from proxy.recall.service import RecallService
 from proxy.redaction import Redactor
@@ -47,7 +55,6 @@ from proxy.upstream import Upstream
 log = structlog.get_logger(__name__)
 
 DATA_PREFIX: Final = b"/v1/"
-LAG_EVERY_S: Final = 0.05
 # How long a stop waits for the journal to be stored. What is not stored by then is stored after the next start.
 DRAIN_S: Final = 10.0
 
@@ -77,7 +84,9 @@ class App:
         )
         self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()
-        self._embedder = embedder or _open_embedder(settings)
+        self._embedder = measure(
+            embedder or _open_embedder(settings), partial(self.metrics.observe, "embed_question_seconds")
+        )
         self.recall = RecallService(
             self.keeper,
             self._embedder,
@@ -90,9 +99,15 @@ class App:
         self.upstream = Upstream(settings.upstream)
         callers = Callers(settings)
         relay = Relay(self.upstream, settings, self.metrics, replaced=callers.replaced)
+        redactor = Redactor(settings.redaction)
+        self._tracing = open_tracing(settings, "edge")
+        spans = None
+        if self._tracing is not None:
+            redact = partial(_redact, redactor)
+            spans = ChatSpans(self._tracing, settings.upstream.address, redact, fail_open)
         recorder = Recorder(
             self.journal,
-            Redactor(settings.redaction),
+            redactor,
             fail_open,
             self.metrics,
             keep_blocks=settings.extraction.effective == "llm",
@@ -100,12 +115,15 @@ class App:
         commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
         self._identifier = open_identifier(settings, self.tasks)
         interceptor = Interceptor(
-            relay, self.recall, recorder, self.journal, commands, self._identifier, self.metrics, settings
+            relay, self.recall, recorder, self.journal, commands, self._identifier, self.metrics, settings, spans
         )
+        observers: list[Observer] = [log_request] if settings.logs.requests else []
+        observers += [spans.end] if spans is not None else []
         admission = Admission(settings)
-        self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests)
+        self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests, observers)
         control = ControlPlane(self.keeper, self.recall, settings)
-        health = Health(self.dataplane, self.journal, self.link, self.metrics, self.keeper, control.may_see)
+        self.exposition = Exposition(self.metrics, self.keeper, worker)
+        health = Health(self.dataplane, self.journal, self.link, self.exposition, self.keeper, control.may_see)
         starlette = Starlette(
             routes=control.routes({"live": health.live, "ready": health.ready, "metrics": health.metrics}),
             lifespan=self._lifespan,
@@ -122,6 +140,7 @@ class App:
             if scope["raw_path"].startswith(DATA_PREFIX):
                 await self.dataplane(scope, receive, send)
                 return
+            SERVED.set(Served(scope["method"], scope["headers"]))
             # Matched as sent: see ControlPlane.routes.
             scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
         await self._control(scope, receive, send)
@@ -132,7 +151,8 @@ class App:
         self._tell_of_trust()
         self.journal.start()
         supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
-        self.tasks.spawn(self._measure_lag(), name="loop-lag")
+        self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
+        self.tasks.spawn(self.exposition.run(), name="tell-others")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
         try:
@@ -146,6 +166,8 @@ class App:
             await self._identifier.aclose()
             await self.upstream.aclose()
             await self._embedder.aclose()
+            if self._tracing is not None:
+                await self._tracing.aclose()
 
     async def _drain_journal(self) -> None:
         try:
@@ -153,13 +175,6 @@ class App:
                 await self.keeper.call(wire.Flush(extract=False))
         except (KeeperError, TimeoutError) as exc:
             log.warning("journal_not_drained", reason=str(exc) or "it took too long")
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY_S
-            await asyncio.sleep(LAG_EVERY_S)
-            self.metrics.observe("loop_lag_seconds", max(0.0, loop.time() - due))
 
     async def _count_held(self, erased: Scope | None) -> int:
         return self.journal.state.held if erased is None else await self.journal.discard(erased)
@@ -179,13 +194,10 @@ class App:
         self.metrics.watch("journal_lost_total", lambda: self.journal.state.lost)
         self.metrics.watch("working_sets", lambda: len(self.recall.sets))
         self.metrics.watch("working_set_bytes", lambda: self.recall.sets.nbytes)
-        self.metrics.watch("journal_pending", lambda: self._keeper_status("pending"))
-        self.metrics.watch("journal_extracting", lambda: self._keeper_status("extracting"))
-        self.metrics.watch("journal_failed", lambda: self._keeper_status("failed"))
-        self.metrics.watch("journal_oldest_seconds", lambda: self._keeper_status("oldest_age_s"))
 
-    def _keeper_status(self, field: str) -> float:
-        return float(getattr(self.link.status, field, None) or 0)
+
+def _redact(redactor: Redactor, text: str) -> str:
+    return redactor.redact(text).text
 
 
 def _open_embedder(settings: Settings) -> Embedder:

@@ -15,6 +15,7 @@ MemoryProxyError
 └── LockedError        another process holds this data directory
 """
 
+from types import TracebackType
 from typing import Final, Literal
 
 import msgspec
@@ -22,6 +23,21 @@ import msgspec
 
 class MemoryProxyError(Exception):
     """Root of all errors that this project raises on purpose."""
+
+
+def tell(exc: BaseException) -> str:
+    """What a log may say of an exception: its type and, if it is one of ours, its words. Others may quote a user."""
+    name = type(exc).__name__
+    return f"{name}: {exc}" if isinstance(exc, MemoryProxyError) and str(exc) else name
+
+
+def find_place(trace: TracebackType | None) -> str:
+    """File and line of the innermost frame, "" without any."""
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
 
 
 class ConfigError(MemoryProxyError):

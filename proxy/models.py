@@ -59,7 +59,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
 
     *step*: the request handed a tool's result back, so that its question is known already, or is nobody's. A request
     that is answered with calls of tools has no reply. *echo*: the reply says little that the block of
-    memories had not said. *block*: that block, where a model is to look for facts.
+    memories had not said. *block*: that block, where a model is to look for facts. *traceparent*: the span of the
+    request, where it has one that somebody keeps.
     """
 
     user_id: str
@@ -76,6 +77,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     step: bool = False
     echo: bool = False
     block: str = ""
+    traceparent: str = ""
 
     @property
     def scope(self) -> Scope:
@@ -105,6 +107,24 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     quote: str | None = None
     origin: Origin = "said"
     seen: int = 1
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens, as an upstream counts them; None for what it does not tell."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Details(msgspec.Struct):
+    """What an answer tells of itself, filled while it is read. *text*: what was said, if it came to its end."""
+
+    id: str | None = None
+    model: str | None = None
+    finish_reason: str = ""
+    usage: Usage = Usage()
+    text: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from proxy.errors import find_place, tell
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,7 +34,8 @@ class Tasks:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
-            log.error("task_failed", task=task.get_name(), error=repr(failure))
+            place = find_place(failure.__traceback__)
+            log.error("task_failed", task=task.get_name(), error=tell(failure), at=place)
 
     def _forget_quietly(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

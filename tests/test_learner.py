@@ -113,8 +113,10 @@ async def test_a_fact_stands_beside_what_was_said(study: Study) -> None:
     assert (found.text, found.quote, found.origin) == ("The user lives in Lisbon.", "I moved to Lisbon", "extracted")
     assert found.sources == ((found.conversation_id, 0),)
     assert len((await study.vault.memories(ADA, 9, None)).memories) == 3
-    tally = study.vault.scribe.tally
-    assert (tally["fact.stored"], tally["fact.unsupported"], tally["extraction.tokens"]) == (1, 1, 100)
+    counted = study.vault.metrics.registry.get_sample_value
+    assert counted("memory_proxy_facts_total", {"outcome": "stored"}) == 1
+    assert counted("memory_proxy_facts_total", {"outcome": "unsupported"}) == 1
+    assert counted("memory_proxy_extraction_tokens_total") == 100
     assert study.vault.journal.counts().extracting == 0
 
 

@@ -11,6 +11,11 @@ def families(metrics: Metrics) -> dict[str, str]:
     return {family.name: family.type for family in text_string_to_metric_families(metrics.render().decode())}
 
 
+def for_row(row: Row) -> Metrics:
+    """Those of a process that has this one."""
+    return Metrics(row.sides[0])
+
+
 def use(metrics: Metrics, row: Row) -> None:
     """Sets a metric to 3, whatever it is."""
     labels = ["label"] * len(row.labels)
@@ -19,13 +24,13 @@ def use(metrics: Metrics, row: Row) -> None:
     elif row.kind == "gauge":
         metrics.gauge(row.name).set(3)
     else:
-        metrics.observe(row.name, 3)
+        metrics.observe(row.name, 3, *labels)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_every_row_is_rendered(row: Row) -> None:
     """A metric has its prefix, its type, its help, and the value it was given."""
-    metrics = Metrics()
+    metrics = for_row(row)
     use(metrics, row)
     name = f"memory_proxy_{row.name}"
     found = families(metrics)
@@ -33,13 +38,15 @@ def test_every_row_is_rendered(row: Row) -> None:
     rendered = metrics.render().decode()
     assert f"# HELP {name} {row.help}" in rendered
     suffix = "_sum" if row.kind == "histogram" else ""
+    other = Metrics("keeper" if row.sides == ("edge",) else "edge").render().decode()
+    assert (f"# TYPE {name} " in other) == (len(row.sides) == 2)
     labels = ",".join(f'{label}="label"' for label in sorted(row.labels))
     assert f"\n{name}{suffix}{f'{{{labels}}}' if labels else ''} 3.0\n" in rendered
 
 
 def test_nothing_is_missing_before_it_is_used() -> None:
     """Metrics without labels show from the start, so that a rate has its zero."""
-    found = families(Metrics())
+    found = families(Metrics()) | families(Metrics("keeper"))
     assert all(
         f"memory_proxy_{row.name}".removesuffix("_total" if row.kind == "counter" else "") in found for row in TABLE
     )
@@ -65,6 +72,14 @@ def test_a_watched_gauge_is_asked_when_it_is_scraped() -> None:
     metrics.watch("working_sets", lambda: next(values))
     assert b"memory_proxy_working_sets 1.0" in metrics.render()
     assert b"memory_proxy_working_sets 2.0" in metrics.render()
+
+
+def test_a_watched_counter_is_one() -> None:
+    """Somebody else counts, and Prometheus is told that it only grows."""
+    metrics = Metrics()
+    metrics.watch("journal_lost_total", lambda: 3)
+    text = metrics.render()
+    assert b"# TYPE memory_proxy_journal_lost_total counter\nmemory_proxy_journal_lost_total 3.0\n" in text
 
 
 def test_a_metric_that_is_not_in_the_table_is_an_error() -> None:

@@ -415,7 +415,7 @@ async def test_the_least_useful_goes_first(settings: Settings) -> None:
                 await vault.learn([Exchange("ada", f"c{day}", 0, said, AT + timedelta(days=day))])
         (texts,) = await listed(vault, ADA)
         assert sorted(texts) == sorted([by_hand.text, "Trains are late.", "The zoo is far away."])
-        assert vault.scribe.tally["evicted"] == 4
+        assert vault.metrics.registry.get_sample_value("memory_proxy_messages_total", {"outcome": "evicted"}) == 4
 
 
 async def test_what_is_too_old_goes(settings: Settings) -> None:

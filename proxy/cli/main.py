@@ -1,7 +1,6 @@
 """The command table."""
 
 import io
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from proxy.cli.eval import evaluate_recall
 from proxy.cli.importing import import_file
 from proxy.cli.journal import journal
 from proxy.cli.serve import serve
+from proxy.config.sections import Logs
 from proxy.observe import logs
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
@@ -67,7 +67,7 @@ def main() -> None:
     # Before NumPy is imported, which reads it then; child processes inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # structlog's own default is standard output, which belongs to what was asked for.
-    logs.configure(level=logging.WARNING)
+    logs.configure(Logs(level="warning"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a memory's script shows question marks

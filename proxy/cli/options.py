@@ -12,12 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from proxy import config
 from proxy.config import Settings
 from proxy.config.fields import NAME
+from proxy.config.sections import Logs
 from proxy.errors import ApiError, ConfigError, MemoryProxyError
 from proxy.identity import check_user_id
+from proxy.observe import logs
 
 USAGE: Final = 2
 FAILURE: Final = 1
 DEFAULT_LIMIT: Final = 50
+# A command answers on standard output; that it works is not worth a line beside it.
+UNASKED: Final = Logs(level="warning")
 
 ConfigFile = Annotated[
     Path | None,
@@ -94,9 +98,12 @@ def require_tenant(settings: Settings, server: str | None, tenant: str | None) -
 def load(file: Path | None, data_dir: Path | None, **flags: Mapping[str, Any]) -> Settings:
     """Settings for a command; flags over environment over file. Bad configuration ends the process with 2."""
     try:
-        return config.load(file, flags={"data_dir": data_dir, **flags})
+        settings = config.load(file, flags={"data_dir": data_dir, **flags})
     except ConfigError as exc:
         fail(str(exc), USAGE)
+    told = settings.logs if "level" in settings.logs.model_fields_set else UNASKED
+    logs.configure(settings.logs.model_copy(update={"level": told.level}))
+    return settings
 
 
 def fail(message: str, code: int = FAILURE) -> NoReturn:

@@ -27,7 +27,7 @@ def serve(
     """Run the proxy."""
     server = {"host": host, "port": port, "workers": workers}
     settings = options.load(config, data_dir, server=server, upstream={"base_url": upstream})
-    logs.configure()
+    logs.configure(settings.logs)
     with options.reported():
         run(settings)
 

@@ -10,6 +10,7 @@ import msgspec
 from proxy.dialects.chat_completions import Content, has_words, text_of
 from proxy.dialects.events import CutEvent
 from proxy.dialects.fragments import complete
+from proxy.models import Details, Usage
 
 # The longest answers of today's models (128,000 tokens) are about half of this.
 TEXT_LIMIT: Final = 1_000_000
@@ -61,18 +62,32 @@ class _Completion(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
+class _Detailed(_Completion, frozen=True, gc=False):
+    """With what is asked of few answers. Of any type: what they tell of themselves spoils no reply."""
+
+    id: Any = None
+    model: Any = None
+    usage: Any = None
+
+
 class _Failure(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
 _COMPLETION: Final = msgspec.json.Decoder(_Completion)
+_DETAILED: Final[msgspec.json.Decoder[_Completion]] = msgspec.json.Decoder(_Detailed)
 _FAILURE: Final = msgspec.json.Decoder(_Failure)
 
 
 class Answer:
-    """Choice 0 as it grows. Never raises on any bytes; holds at most :data:`TEXT_LIMIT` characters."""
+    """Choice 0 as it grows. Never raises on any bytes; holds at most :data:`TEXT_LIMIT` characters.
 
-    def __init__(self) -> None:
+    *details* are filled in, where they are given.
+    """
+
+    def __init__(self, details: Details | None = None) -> None:
+        self._details = details
+        self._decoder = _COMPLETION if details is None else _DETAILED
         self._text = StringIO()
         self._room = TEXT_LIMIT
         self._is_cut = False
@@ -83,7 +98,7 @@ class Answer:
 
     def take_events(self, events: Iterable[bytes]) -> bool:
         """Whether one of *events* is the terminating one; what follows it is not taken."""
-        decode = _COMPLETION.decode
+        decode = self._decoder.decode
         for event in events:
             try:
                 completion = decode(event)
@@ -97,7 +112,7 @@ class Answer:
 
     def take(self, body: bytes | bytearray) -> None:
         """A whole JSON body, or an event that is no terminating one. What cannot be read is skipped."""
-        completion = _decode(_COMPLETION, body)
+        completion = _decode(self._decoder, body)
         if completion is not None:
             self._add(completion)
         elif failure := _decode(_FAILURE, body):
@@ -128,6 +143,8 @@ class Answer:
             self.take(event)
 
     def _add(self, completion: _Completion) -> None:
+        if self._details is not None and isinstance(completion, _Detailed):
+            _note(self._details, completion)
         if completion.error:
             self._failed = True
         for choice in completion.choices or ():
@@ -150,6 +167,25 @@ class Answer:
             text = text[: self._room]
         self._room -= len(text)
         self._text.write(text)
+
+
+def _note(details: Details, told: _Detailed) -> None:
+    """Later events of a stream tell more, and never less."""
+    if isinstance(told.id, str) and told.id:
+        details.id = told.id
+    if isinstance(told.model, str) and told.model:
+        details.model = told.model
+    if isinstance(told.usage, dict):
+        cached = told.usage.get("prompt_tokens_details")
+        numbers = (
+            told.usage.get("prompt_tokens"),
+            told.usage.get("completion_tokens"),
+            cached.get("cached_tokens") if isinstance(cached, dict) else None,
+        )
+        details.usage = Usage(*(number if isinstance(number, int) else None for number in numbers))
+    for choice in told.choices or ():
+        if not choice.index and choice.finish_reason:
+            details.finish_reason = choice.finish_reason
 
 
 def is_end(data: bytes) -> bool:

@@ -6,6 +6,7 @@ from typing import Final, Protocol, Self
 from proxy.dialects.answer import DONE, PEEK, Answer, Reply, is_end
 from proxy.dialects.decoding import ContentDecoder, UndecodableError
 from proxy.dialects.events import HEAD_LIMIT, EventReader
+from proxy.models import Details
 
 # Of a JSON body, decoded. Images and audio in base64 are what makes bodies large.
 BODY_LIMIT: Final = 16 * 1024 * 1024
@@ -33,13 +34,13 @@ class Fold:
         self.hold = _hold_nothing if decoder or not reader else reader.hold
 
     @classmethod
-    def for_response(cls, content_type: bytes, content_encoding: bytes) -> Self:
-        """From the values of upstream's headers, ``b""`` for one that is missing."""
+    def for_response(cls, content_type: bytes, content_encoding: bytes, details: Details | None = None) -> Self:
+        """From the values of upstream's headers, ``b""`` for one that is missing. *details* are filled in, if given."""
         try:
             decoder = ContentDecoder(content_encoding) if content_encoding else None
         except UndecodableError:
             return cls(None, None)
-        return cls(_reader_for(content_type), decoder)
+        return cls(_reader_for(content_type, details), decoder)
 
     def feed(self, chunk: bytes) -> bool:
         """True from the chunk on that holds a stream's terminating event: nothing that follows changes the reply.
@@ -90,12 +91,12 @@ class _Reader(Protocol):
 
 
 class _StreamReader:
-    def __init__(self) -> None:
+    def __init__(self, details: Details | None) -> None:
         self.ended = False
         self._held = bytearray()
         self._is_urgent = False  # the next chunk may complete the reply, whatever is in it
         self._events = EventReader()
-        self._answer = Answer()
+        self._answer = Answer(details)
 
     def hold(self, data: bytes) -> bool:
         # The terminating event is known by one line. That is in this chunk whole, or began in one before.
@@ -126,7 +127,8 @@ class _StreamReader:
 class _BodyReader:
     ended = False
 
-    def __init__(self) -> None:
+    def __init__(self, details: Details | None) -> None:
+        self._details = details
         self._body = bytearray()
         self._is_cut = False
 
@@ -144,7 +146,7 @@ class _BodyReader:
         del self._body[HEAD_LIMIT:]
 
     def finish(self) -> Reply | None:
-        answer = Answer()
+        answer = Answer(self._details)
         if self._is_cut:
             answer.take_head(bytes(self._body))
         else:
@@ -155,8 +157,9 @@ class _BodyReader:
 class _Sniffer:
     """For a response that does not say what it is: an object is a body, all else a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, details: Details | None) -> None:
         self._reader: _Reader | None = None
+        self._details = details
 
     @property
     def ended(self) -> bool:
@@ -170,7 +173,7 @@ class _Sniffer:
             start = data.lstrip()[:1]
             if not start:
                 return False
-            self._reader = _BodyReader() if start == b"{" else _StreamReader()
+            self._reader = _BodyReader(self._details) if start == b"{" else _StreamReader(self._details)
         return self._reader.feed(data)
 
     def cut(self) -> None:
@@ -181,13 +184,13 @@ class _Sniffer:
         return self._reader.finish() if self._reader else None
 
 
-def _reader_for(content_type: bytes) -> _Reader:
+def _reader_for(content_type: bytes, details: Details | None) -> _Reader:
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type == b"text/event-stream":
-        return _StreamReader()
+        return _StreamReader(details)
     if media_type == b"application/json" or media_type.endswith(b"+json"):
-        return _BodyReader()
-    return _Sniffer()
+        return _BodyReader(details)
+    return _Sniffer(details)
 
 
 def _hold_nothing(_: bytes) -> bool:

@@ -11,7 +11,7 @@ from proxy.dialects.answer import Reply
 from proxy.dialects.folding import Fold
 from proxy.edge.conversation import Conversation
 from proxy.journal import JournalWriter
-from proxy.models import Exchange
+from proxy.models import Details, Exchange
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.redaction import Redacted, Redactor
@@ -90,10 +90,14 @@ class Capture:
     :meth:`feed` every piece before it is relayed; when it answers True, and at the clean end of the body in any case,
     await :meth:`close` before anything more is sent: the client must not see the end of an answer that is not durable.
     Never raises and never changes a byte. Most pieces are only put aside, and read when the answer is complete.
+    Without a *conversation* nothing is journaled. *details* are filled in, if given.
     """
 
-    def __init__(self, conversation: Conversation, recorder: Recorder, block: str = "") -> None:
+    def __init__(
+        self, conversation: Conversation | None, recorder: Recorder, block: str = "", details: Details | None = None
+    ) -> None:
         self._conversation = conversation
+        self._details = details
         self._recorder = recorder
         self._block = block
         self._fold: Fold | None = None
@@ -102,7 +106,7 @@ class Capture:
     def begin(self, status: int, content_type: bytes, content_encoding: bytes) -> None:
         """The response's head is there. Only a 2xx is worth folding."""
         if 200 <= status < 300:
-            self._fold = Fold.for_response(content_type, content_encoding)
+            self._fold = Fold.for_response(content_type, content_encoding, self._details)
             self._hold = self._fold.hold
 
     def hold(self, piece: bytes) -> bool:
@@ -128,6 +132,10 @@ class Capture:
         reply = None
         with self._recorder.fail_open("fold"):
             reply = fold.finish()
+        if self._details is not None and reply is not None:
+            self._details.text = reply.text
+        if self._conversation is None:
+            return
         if reply is None:
             self._recorder.discard()
         else:

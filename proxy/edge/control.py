@@ -20,6 +20,7 @@ from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message, Scope
+from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService, Recollection
 
 # Who looks into memory would rather wait than miss something: chats have memory.deadline_ms instead.
@@ -251,6 +252,8 @@ class ControlPlane:
 def render_error(error: ApiError) -> Response:
     """An error of the proxy's own as a Starlette response."""
     extra = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
+    if (served := SERVED.get()) is not None:
+        extra["x-request-id"] = served.id
     return Response(error.body(), error.status, headers=extra, media_type="application/json")
 
 

@@ -28,6 +28,7 @@ class Conversation:
 
     *first_new*: where in it the messages begin that no earlier request has brought to its end. *sent_id*: what the
     client calls the conversation, where it says so. *step*: it hands a tool's result back. *came*: when it did.
+    *traceparent*: its span.
     """
 
     scope: Scope
@@ -36,6 +37,7 @@ class Conversation:
     sent_id: str | None = None
     step: bool = False
     came: datetime = field(default_factory=now)
+    traceparent: str = ""
 
     def exchange(self, reply: Reply, *, block: str = "", keep_block: bool = False) -> Exchange:
         """What the request adds to the conversation, now that it is answered. *block*: what it was given of memory,
@@ -59,6 +61,7 @@ class Conversation:
             step=self.step,
             echo=bool(block) and _echoes(reply.text, block),
             block=block if keep_block else "",
+            traceparent=self.traceparent,
         )
 
     def _recognise(self, answers: Sequence[Message]) -> str:

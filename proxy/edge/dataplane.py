@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ from proxy.edge.relay import Relay
 from proxy.edge.websocket import relay_websocket
 from proxy.errors import ApiError, LimitError, UnauthorizedError, UpstreamTruncatedError
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED, Served
 from proxy.tasks import Tasks
 
 # The second form is what clients for Azure make of a base URL.
@@ -26,12 +27,14 @@ CHAT: Final = re.compile(rb"/v1/(?:openai/deployments/[^/]+/)?chat/completions")
 
 Route = Literal["chat", "websocket", "other"]
 Handler = Callable[[AsgiScope, Inbox, Outbox, Ticket], Awaitable[int]]
+Observer = Callable[[Served, Route, str], None]
 
 
 class DataPlane:
     """Relays requests, with memory for chat completions.
 
     *draining* makes it answer 503 to new requests; *active* counts those being served, and *idle* is set at zero.
+    *observers* hear of every request at its end, whatever that was.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class DataPlane:
         admission: Admission,
         metrics: Metrics,
         tasks: Tasks,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.draining = False
         self.active = 0
@@ -58,6 +62,7 @@ class DataPlane:
         self._metrics = metrics
         metrics.watch("requests_in_flight", lambda: self.active)
         self._tasks = tasks
+        self._observers = observers
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serves one request to its end. Raises UpstreamTruncatedError so that the server cuts the connection."""
@@ -65,6 +70,8 @@ class DataPlane:
         route = _route(scope, connection)
         outbox = Outbox(send, connection)
         code = "gone"
+        served = Served(scope["method"], scope["headers"])
+        SERVED.set(served)
         self._enter()
         try:
             handler = self._handler(route)
@@ -75,7 +82,8 @@ class DataPlane:
         except ApiError as exc:
             code = str(exc.status)
             self._count_refusal(exc)
-            await outbox.fail(exc)
+            served.error = exc.code
+            await outbox.fail(exc, served.id_header)
         except ClientGoneError:
             self._metrics.count("client_gone_total")
         except UpstreamTruncatedError:
@@ -84,6 +92,8 @@ class DataPlane:
         finally:
             self._leave()
             self._metrics.count("requests_total", route, code)
+            for observe in self._observers:
+                observe(served, route, code)
 
     def _handler(self, route: Route) -> Handler:
         if self.draining:

@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from proxy.edge.answers import JournalHealth, Liveness, Readiness
 from proxy.edge.dataplane import DataPlane
+from proxy.edge.exposition import Exposition
 from proxy.errors import KeeperError
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
-from proxy.observe.metrics import CONTENT_TYPE, Metrics
+from proxy.observe.metrics import CONTENT_TYPE
 
 # Probes give up after a second, most of them.
 PATIENCE_S: Final = 0.5
@@ -34,7 +35,7 @@ class Health:
         dataplane: DataPlane,
         journal: JournalWriter,
         link: KeeperLink,
-        metrics: Metrics,
+        exposition: Exposition,
         keeper: KeeperClient,
         may_see: Callable[[Request], bool],
     ) -> None:
@@ -42,7 +43,7 @@ class Health:
         self._journal = journal
         self._keeper = keeper
         self._link = link
-        self._metrics = metrics
+        self._exposition = exposition
         self._may_see = may_see
 
     async def live(self, _: Request) -> Response:
@@ -89,8 +90,8 @@ class Health:
         return page.entries[0].reason if page.entries else None
 
     async def metrics(self, _: Request) -> Response:
-        """All metrics, for Prometheus."""
-        return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE})
+        """All metrics of all processes, for Prometheus."""
+        return Response(await self._exposition.render(), headers={"content-type": CONTENT_TYPE})
 
 
 def _explain(trouble: str | None, explained: bool) -> str:

@@ -20,11 +20,13 @@ from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.edge.inbox import Inbox
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
+from proxy.edge.spans import ChatSpans
 from proxy.errors import ApiError
 from proxy.identity import Identifier
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
+from proxy.observe.served import SERVED, Served
 from proxy.recall.service import RecallService, Recollection
 from proxy.upstream import RawHeaders
 
@@ -42,6 +44,10 @@ ABILITIES: Final[Mapping[str, frozenset[Ability]]] = {
 
 # Bytes from which on a body is parsed in a thread; parsing takes about 1 ms a megabyte, 5 at the worst.
 LARGE_BODY: Final = 1 << 20
+
+
+# Of a user's key: enough to tell users apart, too few to be looked for in a store.
+USER_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,9 @@ class Interceptor:
         identifier: Identifier,
         metrics: Metrics,
         settings: Settings,
+        spans: ChatSpans | None = None,
     ) -> None:
+        self._spans = spans
         self._relay = relay
         self._recall = recall
         self._recorder = recorder
@@ -88,6 +96,7 @@ class Interceptor:
         learns = settings.extraction.mode != "off"
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
+        self._notes = settings.logs.requests
 
     async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox, ticket: Ticket) -> int:
         """Serves one request; returns the status code that the client saw.
@@ -102,20 +111,27 @@ class Interceptor:
         body = await inbox.body(self._max_body)
         ticket.begin()
         turn = await self._read(scope["headers"], body, abilities, speaker, ticket)
+        served = SERVED.get() if self._spans is not None or self._notes else None
+        if self._spans is not None and served is not None:
+            scope = self._spans.begin(served, scope, body, turn.conversation_id)
         if self._commands is not None and turn.scope is not None and turn.request is not None:
             command = self._commands.find(turn.request, body)
             if command is not None:
+                if served is not None:
+                    served.memory = "skipped"
                 return await self._obey(self._commands, turn.scope, command, outbox)
         began = time.perf_counter()
         recollection = await self._remember(turn)
         body, recollection = self._inject(turn, body, recollection)
         elapsed = time.perf_counter() - began
         self._count(turn, recollection, elapsed)
+        if served is not None:
+            self._note(served, turn, recollection, elapsed)
         return await self._relay(
             self._relay.outgoing(scope, body, ticket.caller),
             outbox,
             added=_memory_headers(recollection, elapsed),
-            capture=self._capture(turn, recollection),
+            capture=self._capture(turn, recollection, served),
         )
 
     def _abilities(self, sent: list[bytes]) -> frozenset[Ability]:
@@ -237,22 +253,45 @@ class Interceptor:
             return turn.request.inject(recollection.block.text), recollection
         return body, Recollection("error")
 
-    def _capture(self, turn: Turn, recollection: Recollection) -> Capture | None:
+    def _note(self, served: Served, turn: Turn, recollection: Recollection, elapsed: float) -> None:
+        """For whoever tells of the request."""
+        served.memory, served.recall_s = recollection.status, elapsed
+        block = recollection.block if recollection.status != "skipped" else None
+        if turn.scope is not None:
+            served.user = turn.scope.key[:USER_DIGITS]
+        if _without_recall(turn) is None:
+            served.recalled_at = time.perf_counter() - elapsed
+        if block is not None:
+            served.count, served.tokens = len(block.memories), block.tokens
+        if self._spans is not None and self._spans.content and turn.request is not None:
+            served.dialogue, served.instructions = turn.request.dialogue, turn.request.instructions
+            if block is not None:
+                served.block, served.memories = block.text, list(zip(block.memories, block.scores, strict=True))
+
+    def _capture(self, turn: Turn, recollection: Recollection, served: Served | None) -> Capture | None:
+        details = None if served is None else served.details
+        conversation = self._find_conversation(turn, recollection, "" if served is None else served.traceparent)
+        if conversation is None and details is None:
+            return None
+        return Capture(conversation, self._recorder, recollection.block.text if recollection.block else "", details)
+
+    def _find_conversation(self, turn: Turn, recollection: Recollection, traceparent: str) -> Conversation | None:
+        """What is to be journaled, if anything."""
         if "store" not in turn.abilities or turn.scope is None or turn.request is None or not turn.request.new:
             return None
         if turn.skip not in (None, TOOL_STEP):
             return None
         if "recall" in turn.abilities and recollection.status == "off":  # by the user's own wish
             return None
-        conversation = Conversation(
+        return Conversation(
             turn.scope,
             turn.request.dialogue,
             turn.request.first_new,
             turn.conversation_id,
             step=turn.skip == TOOL_STEP,
             came=turn.came,
+            traceparent=traceparent,
         )
-        return Capture(conversation, self._recorder, recollection.block.text if recollection.block else "")
 
     def _count(self, turn: Turn, recollection: Recollection, elapsed: float) -> None:
         self._metrics.count("memory_total", recollection.status)

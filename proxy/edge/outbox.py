@@ -22,7 +22,7 @@ class Outbox:
         """Sends a piece of the body, the last one with *more* false. Waits for a client that is slow."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
 
-    async def fail(self, error: ApiError) -> None:
-        """Answers with an error of the proxy's own."""
-        await self.start(error.status, error.headers)
+    async def fail(self, error: ApiError, *headers: tuple[bytes, bytes]) -> None:
+        """Answers with an error of the proxy's own, and *headers* beside its own."""
+        await self.start(error.status, [*error.headers, *headers])
         await self.write(error.body(), more=False)

@@ -6,15 +6,21 @@ from proxy.errors import ExtractionError
 from proxy.extraction.base import Item
 from proxy.extraction.parsing import parse_items
 from proxy.extraction.prompt import Prompt
+from proxy.models import Usage
 from proxy.tokens import estimate
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """*items*: what the model gave, None for what is no fact. *tokens*: as the server says, else an estimate."""
+    """*items*: what the model gave, None for what is no fact. *tokens*: as the server says, else an estimate.
+
+    *model* and *usage*: what the server says of the last call.
+    """
 
     items: list[Item | None]
     calls: int
     tokens: int
+    model: str | None = None
+    usage: Usage = Usage()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -22,6 +28,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     items: list[Item | None] | None
     tokens: int
+    model: str | None = None
+    usage: Usage = Usage()
 
 
 class _Message(msgspec.Struct):
@@ -35,6 +43,8 @@ class _Choice(msgspec.Struct):
 
 class _Usage(msgspec.Struct):
     total_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class _Completion(msgspec.Struct):
@@ -43,6 +53,7 @@ class _Completion(msgspec.Struct):
 
 class _Cost(msgspec.Struct):
     usage: _Usage | None = None
+    model: str | None = None
 
 
 _completions = msgspec.json.Decoder(_Completion)
@@ -66,12 +77,18 @@ def read_answer(body: bytes, prompt: Prompt) -> Answer:
         raise ExtractionError("the model refused")
     if not said.content or not said.content.strip():
         raise ExtractionError("the model's answer has no text")
-    return Answer(parse_items(said.content), _read_cost(body) or estimate(prompt.text) + estimate(said.content))
+    cost = _read_cost(body)
+    usage = cost.usage or _Usage()
+    return Answer(
+        parse_items(said.content),
+        max(0, usage.total_tokens) or estimate(prompt.text) + estimate(said.content),
+        cost.model,
+        Usage(usage.prompt_tokens, usage.completion_tokens),
+    )
 
 
-def _read_cost(body: bytes) -> int:
+def _read_cost(body: bytes) -> _Cost:
     try:
-        usage = _costs.decode(body).usage
+        return _costs.decode(body)
     except msgspec.MsgspecError:  # the facts are there; only what they cost is not
-        return 0
-    return max(0, usage.total_tokens) if usage else 0
+        return _Cost()

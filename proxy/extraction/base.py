@@ -61,12 +61,14 @@ class Known(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """What to look for facts in: messages of one conversation, in order.
 
-    *block*: what of memory was injected into that conversation, "" if nothing.
+    *block*: what of memory was injected into that conversation, "" if nothing. *spans*: those of the requests that had
+    them, as ``traceparent`` has it.
     """
 
     messages: list[Said]
     block: str
     known: list[Known]
+    spans: tuple[str, ...] = ()
 
 
 class Fact(msgspec.Struct, frozen=True):

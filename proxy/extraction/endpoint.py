@@ -86,7 +86,7 @@ class Endpoint:
             tokens += answer.tokens
             if answer.items is not None:
                 self._form = form
-                return Asked(answer.items, calls, tokens)
+                return Asked(answer.items, calls, tokens, answer.model, answer.usage)
             if self._form is not None:
                 break
         raise ExtractionError("the model's answer has no list of facts")

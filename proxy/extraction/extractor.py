@@ -45,7 +45,7 @@ class Extractor:
     ) -> None:
         chosen = settings.extraction
         load_lexicons()
-        self._model = model or _open(settings)
+        self._model = model or open_model(settings)
         self._budget = Budget(chosen.calls_per_hour, chosen.tokens_per_hour, clock=clock)
 
     async def extract(self, scope: Scope, batch: Batch) -> Extraction:
@@ -99,7 +99,8 @@ def _sift(
             found.setdefault(fact.text.casefold(), fact)
 
 
-def _open(settings: Settings) -> Model:
+def open_model(settings: Settings) -> Model:
+    """The configured one."""
     module, _, name = ENDPOINT.partition(":")
     factory: Callable[[Settings], Model] = getattr(importlib.import_module(module), name)
     return factory(settings)

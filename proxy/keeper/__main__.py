@@ -48,8 +48,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _step_back()
     os.umask(0o077)  # Chroma makes its files readable for everybody, and the data directory may be somebody else's
-    logs.configure()
     settings = _read_settings()
+    logs.configure(settings.logs)
     try:
         asyncio.run(run(settings, sys.stdin.buffer))
     except MemoryProxyError as exc:

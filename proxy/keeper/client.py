@@ -13,6 +13,7 @@ import structlog
 from proxy.errors import KeeperError
 from proxy.keeper import wire
 from proxy.models import Scope
+from proxy.observe.served import SERVED
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -132,8 +133,9 @@ class KeeperClient:
             raise KeeperError("the keeper is not up")
         number = next(self._numbers)
         answers = self._waiting[number] = Answers()
+        served = SERVED.get()
         try:
-            self._writer.write(wire.frame(number, request))
+            self._writer.write(wire.frame(number, request, origin="" if served is None else served.id))
             yield answers
         finally:
             self._waiting.pop(number, None)

@@ -1,7 +1,6 @@
 """An edge's connection to the keeper, whoever keeps that running: made again when it is lost, and asked how it is."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -26,7 +25,6 @@ class KeeperLink:
 
     def __init__(self, client: KeeperClient, metrics: Metrics) -> None:
         self.status: wire.KeeperStatus | None = None
-        self._counted: dict[str, int] = {}
         self._client = client
         self._metrics = metrics
 
@@ -58,7 +56,6 @@ class KeeperLink:
             await self._client.aclose()
             return False
         self.status = status
-        self._counted = {}
         self._metrics.gauge("keeper_up").set(1)
         return True
 
@@ -69,7 +66,6 @@ class KeeperLink:
                 try:
                     async with asyncio.timeout(HANGS_AFTER_S):
                         self.status = await self._client.call(wire.Status())
-                    self._count(self.status.tally)
                 except TimeoutError:
                     log.warning("keeper_hangs", silent_s=HANGS_AFTER_S)
                     return
@@ -81,14 +77,3 @@ class KeeperLink:
         finally:
             self._metrics.gauge("keeper_up").set(0)
             self.status = None
-
-    def _count(self, tally: Mapping[str, int]) -> None:
-        """Adds what the keeper has counted since it was asked last."""
-        for key, count in tally.items():
-            name, _, label = key.rpartition(".")
-            by = count - self._counted.get(key, 0)
-            if name == "extraction":
-                self._metrics.count(f"extraction_{label}_total", by=by)
-            elif by:
-                self._metrics.count("facts_total" if name else "messages_total", label, by=by)
-        self._counted = dict(tally)

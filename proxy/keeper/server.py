@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 from typing import IO, Any, Final
 
@@ -13,11 +14,15 @@ import structlog
 from proxy.config import Settings
 from proxy.errors import ApiError, KeeperError, MemoryProxyError
 from proxy.keeper import wire
+from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
+from proxy.observe.lag import measure_lag
+from proxy.observe.served import SERVED, Served
+from proxy.observe.tracing import open_tracing
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -47,6 +52,7 @@ class KeeperServer:
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
         self._numbers = count(1)
+        self._bulletin = Bulletin(vault)
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
@@ -75,7 +81,10 @@ class KeeperServer:
         try:
             while True:
                 envelope = await wire.read_frame(reader)
+                # What is logged about the call is found by the id of the request that it is for.
+                token = SERVED.set(Served.known_as(envelope.origin) if envelope.origin else None)
                 self._accept(writer, envelope.number, _requests.decode(envelope.payload))
+                SERVED.reset(token)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except asyncio.CancelledError:
@@ -87,6 +96,7 @@ class KeeperServer:
             for asked, answer in self._inquiries.values():
                 if asked is writer:
                     _settle(answer, 0)
+            self._bulletin.forget(writer)
             writer.close()
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
@@ -96,6 +106,9 @@ class KeeperServer:
         if isinstance(request, wire.Held):
             if request.number in self._inquiries:
                 _settle(self._inquiries[request.number][1], request.count)
+            return
+        if isinstance(request, wire.Tell):
+            self._bulletin.hear(writer, request)
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -108,6 +121,10 @@ class KeeperServer:
         try:
             if isinstance(request, wire.Load):
                 reply = await self._send_parts(writer, number, request.scope)
+            elif isinstance(request, wire.Scrape):
+                reply = wire.frame(number, await self._bulletin.scrape(writer))
+            elif isinstance(request, wire.GetReports):
+                reply = wire.frame(number, self._bulletin.reports(writer, request.name))
             else:
                 reply = wire.frame(number, await self._handlers[type(request)](request))
         except (MemoryProxyError, ApiError) as exc:
@@ -195,7 +212,6 @@ class KeeperServer:
             counts.oldest_age_s,
             self._workshop.worker.trouble,
             counts.extracting,
-            dict(self._vault.scribe.tally),
         )
 
 
@@ -219,15 +235,17 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         LockedError, StoreError, JournalError, EmbedderError: the data directory cannot be opened.
     """
     holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
+    tracing = open_tracing(settings, "keeper")
     async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
         tasks = Tasks()
-        workshop = Workshop(vault, settings, tasks)
+        workshop = Workshop(vault, settings, tasks, tracing)
         keeper = KeeperServer(vault, workshop, tasks)
         path = wire.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
         tasks.spawn(vault.prepare(), name="prepare")
+        tasks.spawn(measure_lag(partial(vault.metrics.observe, "keeper_loop_lag_seconds")), name="loop-lag")
         for task in workshop.start():
             task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
@@ -236,6 +254,8 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
             await tasks.cancel()
         await workshop.aclose()
         path.unlink(missing_ok=True)
+    if tracing is not None:
+        await tracing.aclose()
 
 
 def end_without_worker(worker: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ The keeper's server puts it on a socket; the command line uses it directly when 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from proxy import chain
 from proxy.config import Settings
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder
+from proxy.embedders.measured import measure
 from proxy.extraction import Extraction
 from proxy.journal import JournalReader
 from proxy.keeper import wire
@@ -22,6 +24,7 @@ from proxy.keeper.erasure import find_related, sign, strike_out
 from proxy.keeper.lock import DataDirLock, Holder
 from proxy.ledger import Ledger
 from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
+from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
@@ -33,6 +36,7 @@ from proxy.remember.retention import evict
 from proxy.remember.scribe import Scribe
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store, open_store
+from proxy.stores.measured import MeasuredStore
 
 # Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
 # batch holds Chroma's lock for less than 50 ms.
@@ -52,12 +56,19 @@ class Vault:
     """
 
     def __init__(
-        self, store: Store, embedder: Embedder, journal: JournalReader, ledger: Ledger, settings: Settings
+        self,
+        store: Store,
+        embedder: Embedder,
+        journal: JournalReader,
+        ledger: Ledger,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
+        self.metrics = metrics
         self.embedder = embedder
         self.journal = journal
         self.ledger = ledger
-        self.scribe = Scribe(store, embedder)
+        self.scribe = Scribe(store, embedder, metrics)
         self.writing = asyncio.Lock()
         self.on_erase: Callable[[Scope], None] = lambda _: None
         self.catalogue = Catalogue(store)
@@ -137,7 +148,7 @@ class Vault:
         for exchange in exchanges:
             scope = exchange.scope
             if self.ledger.is_off(scope.key):
-                self.scribe.tally["off"] += len(exchange.messages)
+                self.metrics.count("messages_total", "off", by=len(exchange.messages))
                 continue
             if scope not in plans:
                 plans[scope] = await self.scribe.plan(scope)
@@ -314,11 +325,19 @@ async def open_vault(settings: Settings, holder: Holder, *, patience_s: float = 
         StoreError, JournalError, EmbedderError: it cannot be opened.
     """
     with DataDirLock(settings.data_dir, holder, patience_s=patience_s):
-        embedder = open_embedder(settings)
+        metrics = Metrics("keeper")
+        embedder = measure(open_embedder(settings), partial(metrics.observe, "embed_seconds"))
         ledger = await asyncio.to_thread(Ledger, settings.data_dir)
         store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir, ledger)
-        vault = Vault(store, embedder, JournalReader(settings.data_dir), ledger, settings)
+        store = MeasuredStore(store, partial(_note_call, metrics))
+        vault = Vault(store, embedder, JournalReader(settings.data_dir), ledger, settings, metrics)
         try:
             yield vault
         finally:
             await vault.aclose()
+
+
+def _note_call(metrics: Metrics, seconds: float, operation: str, failed: bool) -> None:
+    metrics.observe("store_seconds", seconds, operation)
+    if failed:
+        metrics.count("store_errors_total", operation)

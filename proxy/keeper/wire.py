@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.errors import KeeperError
 from proxy.models import Memory, Pack, Scope
+from proxy.observe.exposition import Family
 
 LENGTH: Final = struct.Struct(">I")
 # 20,000 memories of 8 kB each are 160 MB; more than this is a damaged frame, not a message.
@@ -112,10 +113,7 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
-    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works).
-
-    *tally*: what it has counted since it started, by metric and label: ``units_total.stored``.
-    """
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
 
     pid: int
     pending: int
@@ -123,7 +121,19 @@ class KeeperStatus(msgspec.Struct, frozen=True):
     oldest_age_s: float | None
     trouble: str | None
     extracting: int = 0
-    tally: dict[str, int] = {}
+
+
+class Scraped(msgspec.Struct, frozen=True):
+    """The keeper's own metrics, and what each of the other edges had to tell last, by its number."""
+
+    keeper: list[Family]
+    edges: dict[int, list[Family]] = {}
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """What the other edges had to tell last of one thing."""
+
+    reports: list[bytes]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -261,6 +271,30 @@ class Flush(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = Flushed
 
 
+class Tell(Request, frozen=True, tag=True):
+    """What an edge that is one of several has counted so far, for the others. Sent as a push.
+
+    *reports*: whatever else they are to add to their own, by name; only they know what it means.
+    """
+
+    edge: int
+    metrics: list[Family]
+    reports: dict[str, bytes] = {}
+
+
+class Scrape(Request, frozen=True, tag=True):
+    """The metrics of all processes but the one that asks."""
+
+    reply: ClassVar[Any] = Scraped
+
+
+class GetReports(Request, frozen=True, tag=True):
+    """What all edges but the one that asks had to tell under one name."""
+
+    name: str
+    reply: ClassVar[Any] = Reports
+
+
 class Status(Request, frozen=True, tag=True):
     """How are you?"""
 
@@ -284,6 +318,9 @@ AnyRequest = (
     | DropFailed
     | Import
     | Flush
+    | Tell
+    | Scrape
+    | GetReports
     | Status
 )
 
@@ -316,20 +353,23 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """One frame's content. *failed*: the payload is a :class:`Failure`."""
+    """One frame's content. *failed*: the payload is a :class:`Failure`. *origin*: the id of the client's request for
+    which this is asked, "" where it is for none.
+    """
 
     number: int
     payload: msgspec.Raw
     failed: bool = False
+    origin: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _envelopes = msgspec.msgpack.Decoder(Envelope)
 
 
-def frame(number: int, payload: object, *, failed: bool = False) -> bytes:
+def frame(number: int, payload: object, *, failed: bool = False, origin: str = "") -> bytes:
     """One frame, ready to be written."""
-    body = _encoder.encode(Envelope(number, msgspec.Raw(_encoder.encode(payload)), failed))
+    body = _encoder.encode(Envelope(number, msgspec.Raw(_encoder.encode(payload)), failed, origin))
     return LENGTH.pack(len(body)) + body
 
 

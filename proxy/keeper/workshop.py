@@ -7,12 +7,12 @@ import structlog
 
 from proxy.config import Settings
 from proxy.errors import StoreError
-from proxy.extraction import Extractor
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import Flushed
 from proxy.models import Exchange, Scope
 from proxy.observe.failopen import FailOpen
-from proxy.observe.metrics import Metrics
+from proxy.observe.tracing import Tracing
+from proxy.remember.asking import WatchedExtractor
 from proxy.remember.learner import Learner
 from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
@@ -26,14 +26,15 @@ _RETENTION_EVERY_S: Final = 6 * 3600.0
 class Workshop:
     """The worker, and where a model is to find facts the learner. They run as *tasks* from :meth:`start` on."""
 
-    def __init__(self, vault: Vault, settings: Settings, tasks: Tasks) -> None:
+    def __init__(self, vault: Vault, settings: Settings, tasks: Tasks, tracing: Tracing | None = None) -> None:
         self._vault = vault
         self._tasks = tasks
         self._idle_s = settings.extraction.idle_s
-        # Its counts show in the tally of the vault, not here.
-        fail_open = FailOpen(Metrics())
+        fail_open = FailOpen(vault.metrics)
         attempts = settings.journal.max_attempts
-        self._extractor = Extractor(settings) if settings.extraction.effective == "llm" else None
+        self._extractor: WatchedExtractor | None = None
+        if settings.extraction.effective == "llm":
+            self._extractor = WatchedExtractor(settings, vault.metrics, tracing)
         self._learner: Learner | None = None
         if self._extractor is not None:
             self._learner = Learner(

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import structlog
 
+from proxy.errors import find_place
 from proxy.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -59,14 +60,5 @@ class Step:
         if not isinstance(exc, Exception):
             return False
         self.failed = True
-        self._note(self._name, exc, _place(trace))
+        self._note(self._name, exc, find_place(trace))
         return True
-
-
-def _place(trace: TracebackType | None) -> str:
-    """File and line of the innermost frame."""
-    if trace is None:
-        return ""
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -1,30 +1,49 @@
 """Every metric, declared in one table. No label holds user content or has more than a handful of values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from proxy.observe.exposition import Family, render, take_snapshot
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX: Final = "memory_proxy_"
 
 # Half-millisecond steps up to what a person notices.
 LATENCY: Final = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
 # Around the 150 µs that journaling may cost the event loop.
 COST: Final = tuple(micros / 1e6 for micros in (10, 20, 30, 50, 75, 100, 125, 150, 175, 200, 250, 300, 500, 1000, 5000))
+# Databases and models: from a read of one row to an answer that nobody waits for any more.
+SLOW: Final = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# From 20 µs, for what is looked up in this process, to a request of its own.
+QUICK: Final = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.004, 0.016, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
 TOKENS: Final = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 4000, 8000)
+
+# The process that a metric is one of. Each declares its own alone: the zeros of the other one would be lies.
+Side = Literal["edge", "keeper"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric: its name without the prefix ``memory_proxy_``, type, labels, help and, for histograms, buckets."""
+    """One metric: its name without the prefix ``memory_proxy_``, type, labels, help and, for histograms, buckets.
+
+    *sides*: the processes that have it. In one that both have, no series of theirs may be the same.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = LATENCY
+    sides: tuple[Side, ...] = ("edge",)
 
+
+KEEPER: Final[tuple[Side, ...]] = ("keeper",)
+BOTH: Final[tuple[Side, ...]] = ("edge", "keeper")
 
 TABLE: Final = (
     Row("requests_total", "counter", "Requests answered, by route and status code.", ("route", "code")),
@@ -67,7 +86,7 @@ TABLE: Final = (
         "Chat requests that were no user's turn, by rule; custom for configured ones, command for commands to memory.",
         ("rule",),
     ),
-    Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",)),
+    Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",), sides=BOTH),
     Row("recall_seconds", "histogram", "Time spent before forwarding, for requests with recall."),
     Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS),
     Row("exchanges_total", "counter", "Finished chats by what became of them: journaled, discarded.", ("outcome",)),
@@ -79,6 +98,7 @@ TABLE: Final = (
         "superseded, retracted (an edited or regenerated branch), wordless (greetings, thanks), echo (of memories), "
         "empty, unasked (a tool's step without its question), erased, evicted, off, command.",
         ("outcome",),
+        sides=KEEPER,
     ),
     Row(
         "facts_total",
@@ -86,42 +106,74 @@ TABLE: Final = (
         "What became of facts that the extraction model found: stored, strengthened, known, corrected (by hand), gone, "
         "erased, or why they were dropped.",
         ("outcome",),
+        sides=KEEPER,
     ),
-    Row("extraction_calls_total", "counter", "Answered calls of the extraction model."),
-    Row("extraction_tokens_total", "counter", "Tokens that they took."),
+    Row("extraction_calls_total", "counter", "Answered calls of the extraction model.", sides=KEEPER),
+    Row("extraction_tokens_total", "counter", "Tokens that they took.", sides=KEEPER),
+    Row(
+        "extraction_seconds",
+        "histogram",
+        "Time that the extraction model took for an answer, by outcome: answered, failed.",
+        ("outcome",),
+        buckets=SLOW,
+        sides=KEEPER,
+    ),
+    Row(
+        "store_seconds",
+        "histogram",
+        "Time that the store took, by operation: put, fetch, list, delete, touch, users.",
+        ("operation",),
+        buckets=SLOW,
+        sides=KEEPER,
+    ),
+    Row("store_errors_total", "counter", "Calls of the store that failed, by operation.", ("operation",), sides=KEEPER),
+    Row("embed_seconds", "histogram", "Time until a batch of texts to store had its vectors.", sides=KEEPER),
+    Row("embed_question_seconds", "histogram", "Time until a question had its vector.", buckets=QUICK),
     Row("journal_append_seconds", "histogram", "Time until an exchange was durable."),
     Row(
         "journal_loop_seconds", "histogram", "CPU time that journaling one exchange cost the event loop.", buckets=COST
     ),
-    Row("journal_pending", "gauge", "Journal entries that wait to be stored."),
-    Row("journal_extracting", "gauge", "Stored journal entries that wait for the extraction model."),
-    Row("journal_failed", "gauge", "Journal entries that were set aside after too many attempts, or as unreadable."),
-    Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry."),
+    Row("journal_pending", "gauge", "Journal entries that wait to be stored.", sides=KEEPER),
+    Row("journal_extracting", "gauge", "Stored journal entries that wait for the extraction model.", sides=KEEPER),
+    Row(
+        "journal_failed",
+        "gauge",
+        "Journal entries that were set aside after too many attempts, or as unreadable.",
+        sides=KEEPER,
+    ),
+    Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry.", sides=KEEPER),
     Row("journal_held", "gauge", "Exchanges held in memory because the journal cannot be written."),
-    Row("journal_lost_total", "gauge", "Exchanges refused because the journal was broken for too long."),
+    Row("journal_lost_total", "counter", "Exchanges refused because the journal was broken for too long."),
     Row("keeper_up", "gauge", "1 while the keeper process answers."),
     Row("keeper_restarts_total", "counter", "Times the keeper process was started again."),
     Row("working_sets", "gauge", "Users whose memories are in memory now."),
     Row("working_set_bytes", "gauge", "Size of those memories in bytes."),
     Row("loop_lag_seconds", "histogram", "How late the event loop runs a timer."),
+    Row("keeper_loop_lag_seconds", "histogram", "How late the keeper's event loop runs a timer.", sides=KEEPER),
 )
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own so that two apps in one process do not collide."""
+    """The metrics of one process, in a registry of their own so that two apps in one process do not collide.
 
-    def __init__(self) -> None:
+    Safe to be counted from several threads.
+    """
+
+    def __init__(self, side: Side = "edge") -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        # The keeper's memory and CPU time are a series of their own, beside those of the process that is scraped.
+        ProcessCollector(namespace="" if side == "edge" else f"{PREFIX}{side}", registry=self.registry)
         self._counters: dict[str, Counter] = {}
         self._series: dict[tuple[str, tuple[str, ...]], Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._observed: dict[tuple[str, tuple[str, ...]], Histogram] = {}
         for row in TABLE:
-            self._declare(row)
+            if side in row.sides:
+                self._declare(row)
 
     def _declare(self, row: Row) -> None:
-        name = f"memory_proxy_{row.name}"
+        name = f"{PREFIX}{row.name}"
         if row.kind == "counter":
             self._counters[row.name] = Counter(name, row.help, row.labels, registry=self.registry)
         elif row.kind == "gauge":
@@ -144,13 +196,37 @@ class Metrics:
         return self._gauges[name]
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
-        """Makes a gauge ask *read* whenever it is scraped."""
-        self._gauges[name].set_function(read)
+        """Makes a gauge, or a counter without labels, ask *read* whenever it is scraped."""
+        if (counter := self._counters.get(name)) is not None:
+            self.registry.unregister(counter)
+            row = next(row for row in TABLE if row.name == name)
+            self.registry.register(_WatchedCounter(row, read))
+        else:
+            self._gauges[name].set_function(read)
 
-    def observe(self, name: str, value: float) -> None:
-        """Adds *value* to a histogram."""
-        self._histograms[name].observe(value)
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Adds *value* to a histogram; *labels* in the table's order."""
+        series = self._observed.get((name, labels))
+        if series is None:
+            histogram = self._histograms[name]
+            series = self._observed[name, labels] = histogram.labels(*labels) if labels else histogram
+        series.observe(value)
+
+    def snapshot(self) -> list[Family]:
+        """All metrics as they are now."""
+        return take_snapshot(self.registry)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return render(self.snapshot())
+
+
+class _WatchedCounter(Collector):
+    """A counter that somebody else counts."""
+
+    def __init__(self, row: Row, read: Callable[[], float]) -> None:
+        self._row = row
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(f"{PREFIX}{self._row.name}", self._row.help, value=self._read())

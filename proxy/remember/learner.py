@@ -143,7 +143,7 @@ class Learner:
             else:
                 await asyncio.to_thread(self._journal.done, [entry.seq for entry in entries])
                 return True
-        with self._fail_open("journal"):
+        with self._fail_open("postpone"):
             await self._put_off(entries, failure)
         return False
 
@@ -193,7 +193,8 @@ class Learner:
         messages = [_say(found[item.id], context=True) for item in before if item.id in found]
         messages += [_say(found[item.id]) for item in new if item.id in found]
         known = _choose(messages, [(item, found[item.id]) for item in facts if item.id in found])
-        return Batch(messages, "\n".join(exchange.block for exchange in exchanges if exchange.block), known)
+        blocks = "\n".join(exchange.block for exchange in exchanges if exchange.block)
+        return Batch(messages, blocks, known, tuple(one.traceparent for one in exchanges if one.traceparent))
 
 
 def _find_turns(shelf: Shelf, exchange: Exchange) -> list[Item]:

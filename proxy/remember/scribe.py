@@ -1,13 +1,14 @@
 """Carries plans out: in the store, and for whoever follows a user's memories."""
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from proxy.embedders.base import Embedder
 from proxy.keeper import wire
 from proxy.models import Record, Scope
+from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.remember.plan import Plan
 from proxy.remember.records import make_records
@@ -21,12 +22,12 @@ MOST_ITEMS: Final = 100_000
 class Scribe:
     """Knows the shelves of the users written to last, and writes for one caller at a time.
 
-    *on_change* hears of every change after it is durable. *tally* counts what became of what was said.
+    *on_change* hears of every change after it is durable. *metrics* count what became of what was said.
     """
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
+    def __init__(self, store: Store, embedder: Embedder, metrics: Metrics) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
-        self.tally: Counter[str] = Counter()
+        self._metrics = metrics
         self._store = store
         self._embedder = embedder
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
@@ -60,7 +61,7 @@ class Scribe:
         await self._carry_out(plans)
         for scope, plan in plans.items():
             self._shelves[scope.key] = plan.shelf
-            self.tally.update(plan.tally)
+            self._count(plan)
         self._trim()
 
     async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
@@ -90,6 +91,14 @@ class Scribe:
 
     def _read(self, scope: Scope) -> Shelf:
         return Shelf(self._store.fetch(scope, self._store.list_rows(scope)))
+
+    def _count(self, plan: Plan) -> None:
+        for key, count in plan.tally.items():
+            name, _, label = key.rpartition(".")
+            if name == "extraction":
+                self._metrics.count(f"extraction_{label}_total", by=count)
+            else:
+                self._metrics.count("facts_total" if name else "messages_total", label, by=count)
 
     def _trim(self) -> None:
         """Keeps the shelves that were used last."""

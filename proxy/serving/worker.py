@@ -46,7 +46,7 @@ def main() -> int:
         post = read_order(lifeline)
     if not isinstance(post, Post):
         raise SystemExit("workers are started by memory-proxy serve, not by hand")
-    logs.configure(worker=post.number)
+    logs.configure(post.settings.logs, worker=post.number)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(post))

@@ -1,0 +1,76 @@
+"""The request that is being served, for whoever tells of it: the log, the traces, an error's answer."""
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Final, Self
+
+from opentelemetry.trace import Span
+
+from proxy.models import Details, Memory, Message
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+REQUEST_ID: Final = b"x-request-id"
+# What a log can have on one line and a person can search for.
+_PRINTABLE: Final = re.compile(rb"[\x20-\x7e]{1,128}")
+
+
+class Served:
+    """One request, from its head to its end. Whoever finds out something of it that is worth telling notes it here.
+
+    *began*: by ``time.perf_counter``. *memory*: what ``X-Memory-Status`` says, "" where memory was not asked. *user*:
+    by whom they are told apart, never their id. *client*: whose key it came with, where clients are configured.
+    *error*: what of our own it was refused with.
+
+    For spans, where there are any: *span* with *traceparent*, which is its name for others; *recalled_at*: when recall
+    began, if it did; *details* of the answer. The words that follow are noted only where spans may have them.
+    """
+
+    memory = ""
+    count = 0
+    tokens = 0
+    recall_s = 0.0
+    user = ""
+    client = ""
+    error = ""
+    span: Span | None = None
+    traceparent = ""
+    recalled_at: float | None = None
+    details: Details | None = None
+    dialogue: Sequence[Message] = ()
+    instructions: Sequence[str] = ()
+    memories: Sequence[tuple[Memory, float]] = ()
+    block = ""
+    _id: str | None = None
+
+    def __init__(self, method: str, headers: RawHeaders) -> None:
+        self.method = method
+        self.headers = headers
+        self.began = time.perf_counter()
+
+    @classmethod
+    def known_as(cls, request_id: str) -> Self:
+        """One that another process serves, for which this one does something."""
+        served = cls("", [])
+        served._id = request_id
+        return served
+
+    @property
+    def id(self) -> str:
+        """The client's ``X-Request-Id`` where it can be told, else one of our own. Made when first asked for."""
+        if self._id is None:
+            sent = next((value for name, value in self.headers if name == REQUEST_ID), b"")
+            self._id = sent.decode("ascii") if _PRINTABLE.fullmatch(sent) else secrets.token_hex(8)
+        return self._id
+
+    @property
+    def id_header(self) -> tuple[bytes, bytes]:
+        """For answers of our own, so that what somebody reports can be found in the log."""
+        return REQUEST_ID, self.id.encode("ascii")
+
+
+# Set once a request, by the task that serves it. What is started meanwhile inherits it.
+SERVED: Final[ContextVar[Served | None]] = ContextVar("served", default=None)
