@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -67,6 +67,8 @@ class ControlPlane:
                 return await handler(request)
             except ApiError as exc:
                 return render_error(exc)
+            except ClientDisconnect:
+                return Response(status_code=499)  # nobody reads it; without one the server would report a failure
             except KeeperError as exc:
                 return render_error(ApiError(503, "keeper_unavailable", str(exc), retry_after=1))
 
