@@ -102,10 +102,10 @@ class ControlPlane:
                 return await handler(request)
             except ApiError as exc:
                 return render_error(exc)
+            except ClientDisconnect:
+                return Response(status_code=499)  # nobody reads it; without one the server would report a failure
             except KeeperError as exc:
                 return render_error(ApiError(503, "keeper_unavailable", str(exc), retry_after=1))
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
 
         return guarded
 

@@ -17,6 +17,7 @@ from proxy.serving.warden import (
     MOST_LINGERING,
     MOST_PIPELINED,
     Fault,
+    Stage,
     Warden,
     count_unread,
     render,
@@ -115,29 +116,45 @@ class Protocol(HttpToolsProtocol):
         self._unread = count_unread(self.transport)
         self.due = self.loop.time() + self._warden.patience_s
 
+    @property
+    def stage(self) -> Stage:
+        """What is waited for."""
+        if self._is_refused:
+            return "leaving"
+        if self.flow.write_paused or self.transport.is_closing():
+            return "reader"
+        if self._in_body and not self.cycle.response_complete:
+            return "body"
+        if self._is_answering:
+            return "answer"
+        return "head" if self._in_head else "idle"
+
     def expire(self, now: float) -> None:
         """It is *due*: the client has not done in time what was its turn, or it is time for another look."""
-        if self._is_refused:
+        stage = self.stage
+        if stage == "leaving":
             self.transport.abort()
-        elif self.flow.write_paused or self.transport.is_closing():
+        elif stage == "reader":
             self._expire_reader()
-        elif self._in_body and not self.cycle.response_complete:
-            if self.flow.read_paused or self.cycle.waiting_for_100_continue:
-                self.due = now + self._warden.patience_s  # it is not the client that takes its time
-            else:
-                self._refuse("slow_body")
-        elif self._is_answering:
-            self.due = now + self._warden.patience_s  # what has begun to follow is for later
-        elif self._in_head:
-            self._refuse("slow_head")
-        else:
+        elif stage == "answer" or (stage == "body" and self._is_held_up):
+            self.due = now + self._warden.patience_s  # it is not the client that takes its time
+        elif stage == "idle":
             self._close()
+        else:
+            self._refuse("slow_head" if stage == "head" else "slow_body")
+
+    @property
+    def _is_held_up(self) -> bool:
+        """Whether the client may not go on with its body for now."""
+        return self.flow.read_paused or bool(self.cycle.waiting_for_100_continue)
 
     def _expire_reader(self) -> None:
         unread = self._unread
         self._await_reader()
         if not self._unread or self._unread >= unread:
             self._warden.refuse("slow_reader")
+            self._is_refused = True
+            self.due = inf
             self.transport.abort()
 
     def _close(self) -> None:

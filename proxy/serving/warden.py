@@ -13,14 +13,17 @@ from proxy.config import Settings
 from proxy.errors import ApiError
 
 Fault = Literal["bad_request", "head_too_large", "slow_head", "slow_body", "slow_reader", "too_many"]
+# What is waited for: the first byte of a request, the rest of its head, of its body, the app's answer, that the client
+# reads it, or that it leaves.
+Stage = Literal["idle", "head", "body", "answer", "reader", "leaving"]
 
 # Clients send a dozen or two. All are looked at several times.
 MOST_HEADERS: Final = 200
 # Nobody is known to pipeline requests to an API; whoever does waits for answers now and then.
 MOST_PIPELINED: Final = 16
 # Bytes around the body (sizes and extensions of chunks, trailers) are worth so many of the body; a body in chunks of
-# one byte has five of them for each.
-FRAMING_RATIO: Final = 8
+# one byte has five of them for each, and more with extensions.
+FRAMING_RATIO: Final = 16
 # A connection that is closed while the client still sends is reset, and the client may never read why. So it may go on
 # for a while, unheard.
 LINGER_S: Final = 2.0

@@ -81,6 +81,14 @@ class Wire:
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
+    def pause(self) -> None:
+        """Reads nothing from now on."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
+
+    def resume(self) -> None:
+        """Reads again."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
         await within(self._writer.drain())

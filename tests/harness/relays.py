@@ -21,18 +21,18 @@ Start = Callable[..., Awaitable[Proxy]]
 
 
 @asynccontextmanager
-async def run_relay(data_dir: Path, base_url: str, **upstream: Any) -> AsyncIterator[Proxy]:
+async def run_relay(data_dir: Path, base_url: str, *, server: Any = None, **upstream: Any) -> AsyncIterator[Proxy]:
     """A proxy without its keeper, which takes longer to start than these tests take: it relays and remembers nothing.
 
-    *upstream*: more settings of that section.
+    *server*, *upstream*: more settings of these sections.
     """
-    flags = {"data_dir": data_dir, "upstream": {"base_url": base_url, **upstream}}
+    flags = {"data_dir": data_dir, "server": server or {}, "upstream": {"base_url": base_url, **upstream}}
     app = App(config.load(flags=flags, environ={}), embedder=NoEmbedder())
-    server = make_server(app)
-    server.config.lifespan = "off"
+    serving = make_server(app)
+    serving.config.lifespan = "off"
     listener = bind("127.0.0.1", 0)
     listener.listen()  # whoever connects before the server is up waits, and is served
-    proxy = Proxy(app, server, listener)
+    proxy = Proxy(app, serving, listener)
     try:
         yield proxy
     finally:
