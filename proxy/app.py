@@ -21,7 +21,9 @@ from proxy.edge.control import ControlPlane, render_error
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
+from proxy.edge.measures import Measures
 from proxy.edge.relay import Relay
+from proxy.edge.stats import Stats
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
@@ -89,12 +91,16 @@ class App:
             keep_blocks=settings.extraction.effective == "llm",
         )
         commands = Commands(self.keeper, self.recall, self.journal) if settings.memory.commands else None
-        interceptor = Interceptor(relay, self.recall, recorder, self.journal, commands, self.metrics, settings)
+        self.measures = Measures(self.metrics, fail_open, settings)
+        interceptor = Interceptor(
+            relay, self.recall, recorder, self.journal, commands, self.measures, self.metrics, settings
+        )
         self.dataplane = DataPlane(relay, interceptor, self.metrics, self.requests)
         control = ControlPlane(self.keeper, self.recall, self.journal, settings)
+        stats = Stats(self.measures, settings)
         health = Health(self.dataplane, self.journal, self.supervisor, self.metrics, self.keeper)
         self._starlette = Starlette(
-            routes=[*health.routes(control.guard), *control.routes()],
+            routes=[*health.routes(control.guard), *stats.routes(control.guard), *control.routes()],
             lifespan=self._lifespan,
             exception_handlers={404: _not_found, 405: _not_found},
         )

@@ -19,7 +19,7 @@ def use(metrics: Metrics, row: Row) -> None:
     elif row.kind == "gauge":
         metrics.gauge(row.name).set(3)
     else:
-        metrics.observe(row.name, 3)
+        metrics.observe(row.name, 3, *labels)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)

@@ -10,6 +10,7 @@ import msgspec
 from proxy.dialects.chat_completions import Content, has_words, text_of
 from proxy.dialects.events import CutEvent
 from proxy.dialects.fragments import complete
+from proxy.dialects.usage import Usage, read_usage
 
 # The longest answers of today's models (128,000 tokens) are about half of this.
 TEXT_LIMIT: Final = 1_000_000
@@ -59,6 +60,7 @@ class _Completion(msgspec.Struct, frozen=True, gc=False):
 
     choices: list[_Choice] | None = None
     error: Any = None
+    usage: Any = None
 
 
 class _Failure(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +82,7 @@ class Answer:
         self._is_step = False
         self._failed = False
         self._finish_reason = ""
+        self._usage: Any = None
 
     def take_events(self, events: Iterable[bytes]) -> bool:
         """Whether one of *events* is the terminating one; what follows it is not taken."""
@@ -121,6 +124,11 @@ class Answer:
         text = _mend(self._text.getvalue())
         return Reply(text, self._finish_reason, self._is_cut or self._is_partly_read) if has_words(text) else None
 
+    @property
+    def usage(self) -> Usage | None:
+        """The last one that was reported: some servers add up as they go."""
+        return read_usage(self._usage)
+
     def _take_odd(self, event: bytes) -> None:
         if isinstance(event, CutEvent):
             self.take_head(event)
@@ -130,6 +138,8 @@ class Answer:
     def _add(self, completion: _Completion) -> None:
         if completion.error:
             self._failed = True
+        if completion.usage:
+            self._usage = completion.usage
         for choice in completion.choices or ():
             if choice.index:
                 continue

@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.dialects.answer import Reply
 from proxy.dialects.folding import Fold
+from proxy.dialects.usage import Usage
 from proxy.edge.conversation import Conversation
 from proxy.journal import JournalWriter
 from proxy.models import Exchange
@@ -90,12 +91,14 @@ class Capture:
     :meth:`feed` every piece before it is relayed; when it answers True, and at the clean end of the body in any case,
     await :meth:`close` before anything more is sent: the client must not see the end of an answer that is not durable.
     Never raises and never changes a byte. Most pieces are only put aside, and read when the answer is complete.
+    *usage*: what the answer took, known when it is closed, if upstream has told.
     """
 
     def __init__(self, conversation: Conversation, recorder: Recorder, block: str = "") -> None:
         self._conversation = conversation
         self._recorder = recorder
         self._block = block
+        self.usage: Usage | None = None
         self._fold: Fold | None = None
         self._hold: Callable[[bytes], bool] = _ignore
 
@@ -128,6 +131,7 @@ class Capture:
         reply = None
         with self._recorder.fail_open("fold"):
             reply = fold.finish()
+            self.usage = fold.usage
         if reply is None:
             self._recorder.discard()
         else:

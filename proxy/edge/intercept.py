@@ -17,9 +17,11 @@ from proxy.edge.capture import Capture, Recorder
 from proxy.edge.commands import Command, Commands
 from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.edge.inbox import Inbox
+from proxy.edge.measures import Measures, Watch
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.errors import ApiError
+from proxy.experiment.arms import Place
 from proxy.identity import identify
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
@@ -47,7 +49,8 @@ LARGE_BODY: Final = 1 << 20
 class Turn:
     """One chat request as memory sees it: who speaks, what was said, and what memory may do.
 
-    *skip*: the rule by which it is no user's turn. *came*: when it did.
+    *skip*: the rule by which it is no user's turn. *came*: when it did. *place*: the user's in the experiment, where
+    memory may do all that is to be measured.
     """
 
     abilities: frozenset[Ability]
@@ -56,6 +59,12 @@ class Turn:
     conversation_id: str | None
     came: datetime
     skip: str | None = None
+    place: Place | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is to hear of what is recalled."""
+        return "inject" in self.abilities and not (self.place is not None and self.place.held_out)
 
 
 class Interceptor:
@@ -68,6 +77,7 @@ class Interceptor:
         recorder: Recorder,
         journal: JournalWriter,
         commands: Commands | None,
+        measures: Measures,
         metrics: Metrics,
         settings: Settings,
     ) -> None:
@@ -76,6 +86,7 @@ class Interceptor:
         self._recorder = recorder
         self._journal = journal
         self._commands = commands
+        self._measures = measures
         self._classifier = Classifier(settings.classification)
         self._fail_open = recorder.fail_open
         self._metrics = metrics
@@ -83,6 +94,8 @@ class Interceptor:
         self._identity_header = settings.identity.header.lower().encode("ascii")
         learns = settings.extraction.mode != "off"
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
+        # A request that asks for less than it might have is no part of the experiment, in neither arm.
+        self._tested = ABILITIES[settings.memory.mode] & {"recall", "inject"}
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
 
     async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox) -> int:
@@ -93,6 +106,7 @@ class Interceptor:
         abilities = self._abilities(headers.every(scope["headers"], headers.MODE))
         self._refuse_long(headers.first(scope["headers"], b"content-length"))
         body = await inbox.body(self._max_body)
+        arrived = time.perf_counter()
         turn = await self._read(scope["headers"], body, abilities)
         if self._commands is not None and turn.scope is not None and turn.request is not None:
             command = self._commands.find(turn.request, body)
@@ -107,7 +121,7 @@ class Interceptor:
             self._relay.outgoing(scope, body),
             outbox,
             added=_memory_headers(recollection, elapsed),
-            capture=self._capture(turn, recollection),
+            watch=self._watch(turn, recollection, ready=arrived + elapsed),
         )
 
     def _abilities(self, sent: list[bytes]) -> frozenset[Ability]:
@@ -139,7 +153,13 @@ class Interceptor:
             with self._fail_open("classify"):
                 skip = self._classifier.classify(request)
         conversation_id = check_conversation_id(headers.first(raw, headers.CONVERSATION))
-        return Turn(abilities, scope, request, conversation_id, came, skip)
+        return Turn(abilities, scope, request, conversation_id, came, skip, self._place(abilities, scope, skip))
+
+    def _place(self, abilities: frozenset[Ability], scope: Scope | None, skip: str | None) -> Place | None:
+        """Where the experiment has *scope*, if the request is one of it or goes with one."""
+        if scope is None or skip not in (None, TOOL_STEP) or "recall" not in abilities or not self._tested <= abilities:
+            return None
+        return self._measures.place(scope)
 
     async def _obey(self, commands: Commands, scope: Scope, command: Command, outbox: Outbox) -> int:
         """Answers instead of the upstream, which hears nothing of it."""
@@ -168,9 +188,10 @@ class Interceptor:
             )
         if recollection.status == "off":
             return recollection
-        if "inject" not in turn.abilities:
+        if not turn.is_served:
             failed = recollection.status in ("timeout", "error")
-            return Recollection(recollection.status if failed else "shadow")
+            withheld = 0 if recollection.block is None else recollection.block.tokens
+            return Recollection(recollection.status if failed else "shadow", withheld=withheld)
         if recollection.block is None and "store" in turn.abilities and self._journal.state.failing:
             return Recollection("error")
         return recollection
@@ -181,7 +202,7 @@ class Interceptor:
         Without it the model would answer knowing nothing of the user, and a prompt cache would have to begin anew.
         """
         kept = Recollection("skipped")
-        if turn.scope is None or turn.request is None or turn.skip != TOOL_STEP or "inject" not in turn.abilities:
+        if turn.scope is None or turn.request is None or turn.skip != TOOL_STEP or not turn.is_served:
             return kept
         with self._fail_open("recall"):
             kept = self._recall.keep(turn.scope, turn.request.dialogue, turn.conversation_id, self._budget)
@@ -200,6 +221,13 @@ class Interceptor:
                 return turn.request.inject_tail(recollection.tail), recollection
             return turn.request.inject(recollection.block.text), recollection
         return body, Recollection("error")
+
+    def _watch(self, turn: Turn, recollection: Recollection, *, ready: float) -> Watch:
+        """Whoever follows the request from here on. Notes it, if it is a turn of the experiment's."""
+        place = turn.place if turn.skip is None and recollection.status != "off" else None
+        if place is not None and turn.request is not None:
+            self._measures.note_turn(place, turn.request, recollection)
+        return self._measures.watch(self._capture(turn, recollection), recollection, place, ready=ready)
 
     def _capture(self, turn: Turn, recollection: Recollection) -> Capture | None:
         if "store" not in turn.abilities or turn.scope is None or turn.request is None or not turn.request.new:
