@@ -25,10 +25,12 @@ from proxy.edge.dataplane import DataPlane, Observer
 from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
 from proxy.edge.intercept import Interceptor
+from proxy.edge.measures import Measures
 from proxy.edge.relay import Relay
 from proxy.edge.requestlog import log_request
 from proxy.edge.shield import Shield
 from proxy.edge.spans import ChatSpans
+from proxy.edge.stats import Stats
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
@@ -114,8 +116,18 @@ class App:
         )
         commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
         self._identifier = open_identifier(settings, self.tasks)
+        self.measures = Measures(self.metrics, fail_open, settings)
         interceptor = Interceptor(
-            relay, self.recall, recorder, self.journal, commands, self._identifier, self.metrics, settings, spans
+            relay,
+            self.recall,
+            recorder,
+            self.journal,
+            commands,
+            self._identifier,
+            self.measures,
+            self.metrics,
+            settings,
+            spans,
         )
         observers: list[Observer] = [log_request] if settings.logs.requests else []
         observers += [spans.end] if spans is not None else []
@@ -123,9 +135,12 @@ class App:
         self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests, observers)
         control = ControlPlane(self.keeper, self.recall, settings)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
+        stats = Stats(self.measures, self.exposition, settings)
         health = Health(self.dataplane, self.journal, self.link, self.exposition, self.keeper, control.may_see)
         starlette = Starlette(
-            routes=control.routes({"live": health.live, "ready": health.ready, "metrics": health.metrics}),
+            routes=control.routes(
+                {"live": health.live, "ready": health.ready, "metrics": health.metrics, "stats": stats.tell}
+            ),
             lifespan=self._lifespan,
             exception_handlers={404: _not_found, 405: _not_found},
         )

@@ -110,11 +110,14 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens, as an upstream counts them; None for what it does not tell."""
+    """Tokens of one answer, as an upstream counts them.
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
+    *prompt* includes *cached*, those that a prompt cache had; None where nobody says.
+    """
+
+    prompt: int
+    completion: int
+    cached: int | None = None
 
 
 class Details(msgspec.Struct):
@@ -123,7 +126,7 @@ class Details(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     finish_reason: str = ""
-    usage: Usage = Usage()
+    usage: Usage | None = None
     text: str = ""
 
 

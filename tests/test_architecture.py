@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
     {"proxy.keeper.link"},
     {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
     {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores", "proxy.classify"},
+    {"proxy.experiment"},
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream"},
     {"proxy.redaction"},

@@ -10,6 +10,7 @@ import msgspec
 from proxy.dialects.chat_completions import Content, has_words, text_of
 from proxy.dialects.events import CutEvent
 from proxy.dialects.fragments import complete
+from proxy.dialects.usage import read_usage
 from proxy.models import Details, Usage
 
 # The longest answers of today's models (128,000 tokens) are about half of this.
@@ -60,6 +61,7 @@ class _Completion(msgspec.Struct, frozen=True, gc=False):
 
     choices: list[_Choice] | None = None
     error: Any = None
+    usage: Any = None
 
 
 class _Detailed(_Completion, frozen=True, gc=False):
@@ -67,7 +69,6 @@ class _Detailed(_Completion, frozen=True, gc=False):
 
     id: Any = None
     model: Any = None
-    usage: Any = None
 
 
 class _Failure(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +96,7 @@ class Answer:
         self._is_step = False
         self._failed = False
         self._finish_reason = ""
+        self._usage: Any = None
 
     def take_events(self, events: Iterable[bytes]) -> bool:
         """Whether one of *events* is the terminating one; what follows it is not taken."""
@@ -136,6 +138,11 @@ class Answer:
         text = _mend(self._text.getvalue())
         return Reply(text, self._finish_reason, self._is_cut or self._is_partly_read) if has_words(text) else None
 
+    @property
+    def usage(self) -> Usage | None:
+        """The last one that was reported: some servers add up as they go."""
+        return read_usage(self._usage)
+
     def _take_odd(self, event: bytes) -> None:
         if isinstance(event, CutEvent):
             self.take_head(event)
@@ -147,6 +154,8 @@ class Answer:
             _note(self._details, completion)
         if completion.error:
             self._failed = True
+        if completion.usage:
+            self._usage = completion.usage
         for choice in completion.choices or ():
             if choice.index:
                 continue
@@ -175,14 +184,8 @@ def _note(details: Details, told: _Detailed) -> None:
         details.id = told.id
     if isinstance(told.model, str) and told.model:
         details.model = told.model
-    if isinstance(told.usage, dict):
-        cached = told.usage.get("prompt_tokens_details")
-        numbers = (
-            told.usage.get("prompt_tokens"),
-            told.usage.get("completion_tokens"),
-            cached.get("cached_tokens") if isinstance(cached, dict) else None,
-        )
-        details.usage = Usage(*(number if isinstance(number, int) else None for number in numbers))
+    if (usage := read_usage(told.usage)) is not None:
+        details.usage = usage
     for choice in told.choices or ():
         if not choice.index and choice.finish_reason:
             details.finish_reason = choice.finish_reason

@@ -6,7 +6,7 @@ from typing import Final, Protocol, Self
 from proxy.dialects.answer import DONE, PEEK, Answer, Reply, is_end
 from proxy.dialects.decoding import ContentDecoder, UndecodableError
 from proxy.dialects.events import HEAD_LIMIT, EventReader
-from proxy.models import Details
+from proxy.models import Details, Usage
 
 # Of a JSON body, decoded. Images and audio in base64 are what makes bodies large.
 BODY_LIMIT: Final = 16 * 1024 * 1024
@@ -61,6 +61,11 @@ class Fold:
         """
         return self._reader.finish() if self._reader else None
 
+    @property
+    def usage(self) -> Usage | None:
+        """What the upstream says that it took, as far as :meth:`finish` has read; None where it does not say."""
+        return self._reader.usage if self._reader else None
+
     def _feed_coded(self, reader: "_Reader", decoder: ContentDecoder, chunk: bytes) -> bool:
         try:
             data = decoder.decode(chunk)
@@ -78,6 +83,9 @@ class Fold:
 class _Reader(Protocol):
     @property
     def ended(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     def hold(self, data: bytes) -> bool: ...
 
@@ -123,12 +131,17 @@ class _StreamReader:
             self._answer.take_events(self._events.flush())
         return self._answer.reply()
 
+    @property
+    def usage(self) -> Usage | None:
+        return self._answer.usage
+
 
 class _BodyReader:
     ended = False
 
     def __init__(self, details: Details | None) -> None:
         self._details = details
+        self.usage: Usage | None = None
         self._body = bytearray()
         self._is_cut = False
 
@@ -151,6 +164,7 @@ class _BodyReader:
             answer.take_head(bytes(self._body))
         else:
             answer.take(self._body)
+        self.usage = answer.usage
         return answer.reply()
 
 
@@ -164,6 +178,10 @@ class _Sniffer:
     @property
     def ended(self) -> bool:
         return self._reader is not None and self._reader.ended
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reader.usage if self._reader else None
 
     def hold(self, data: bytes) -> bool:
         return self._reader is not None and self._reader.hold(data)

@@ -11,7 +11,7 @@ from proxy.dialects.answer import Reply
 from proxy.dialects.folding import Fold
 from proxy.edge.conversation import Conversation
 from proxy.journal import JournalWriter
-from proxy.models import Details, Exchange
+from proxy.models import Details, Exchange, Usage
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.redaction import Redacted, Redactor
@@ -91,6 +91,7 @@ class Capture:
     await :meth:`close` before anything more is sent: the client must not see the end of an answer that is not durable.
     Never raises and never changes a byte. Most pieces are only put aside, and read when the answer is complete.
     Without a *conversation* nothing is journaled. *details* are filled in, if given.
+    *usage*: what the answer took, known when it is closed, if upstream has told.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Capture:
         self._details = details
         self._recorder = recorder
         self._block = block
+        self.usage: Usage | None = None
         self._fold: Fold | None = None
         self._hold: Callable[[bytes], bool] = _ignore
 
@@ -132,6 +134,7 @@ class Capture:
         reply = None
         with self._recorder.fail_open("fold"):
             reply = fold.finish()
+            self.usage = fold.usage
         if self._details is not None and reply is not None:
             self._details.text = reply.text
         if self._conversation is None:

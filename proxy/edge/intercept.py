@@ -18,10 +18,12 @@ from proxy.edge.capture import Capture, Recorder
 from proxy.edge.commands import Command, Commands
 from proxy.edge.conversation import Conversation, check_conversation_id
 from proxy.edge.inbox import Inbox
+from proxy.edge.measures import Measures, Watch
 from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.edge.spans import ChatSpans
 from proxy.errors import ApiError
+from proxy.experiment.arms import Place
 from proxy.identity import Identifier
 from proxy.journal import JournalWriter
 from proxy.models import Mode, Scope, Status, now
@@ -55,7 +57,8 @@ class Turn:
     """One chat request as memory sees it: who speaks, what was said, and what memory may do.
 
     *skip*: the rule by which it is no user's turn. *came*: when it did. *is_unknown*: nobody can say who speaks, which
-    is another thing than that nobody has said so.
+    is another thing than that nobody has said so. *place*: the user's in the experiment, where memory may do all that
+    is to be measured.
     """
 
     abilities: frozenset[Ability]
@@ -65,6 +68,12 @@ class Turn:
     came: datetime
     skip: str | None = None
     is_unknown: bool = False
+    place: Place | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is to hear of what is recalled."""
+        return "inject" in self.abilities and not (self.place is not None and self.place.held_out)
 
 
 class Interceptor:
@@ -78,6 +87,7 @@ class Interceptor:
         journal: JournalWriter,
         commands: Commands | None,
         identifier: Identifier,
+        measures: Measures,
         metrics: Metrics,
         settings: Settings,
         spans: ChatSpans | None = None,
@@ -88,6 +98,7 @@ class Interceptor:
         self._recorder = recorder
         self._journal = journal
         self._commands = commands
+        self._measures = measures
         self._classifier = Classifier(settings.classification)
         self._fail_open = recorder.fail_open
         self._metrics = metrics
@@ -95,6 +106,8 @@ class Interceptor:
         self._identifier = identifier
         learns = settings.extraction.mode != "off"
         self._allowed = ABILITIES[settings.memory.mode] - (frozenset() if learns else {"store"})
+        # A request that asks for less than it might have is no part of the experiment, in neither arm.
+        self._tested = ABILITIES[settings.memory.mode] & {"recall", "inject"}
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
         self._notes = settings.logs.requests
 
@@ -110,6 +123,7 @@ class Interceptor:
         speaker = await self._identify(scope["headers"], None, ticket, abilities)
         body = await inbox.body(self._max_body)
         ticket.begin()
+        arrived = time.perf_counter()
         turn = await self._read(scope["headers"], body, abilities, speaker, ticket)
         served = SERVED.get() if self._spans is not None or self._notes else None
         if self._spans is not None and served is not None:
@@ -131,7 +145,7 @@ class Interceptor:
             self._relay.outgoing(scope, body, ticket.caller),
             outbox,
             added=_memory_headers(recollection, elapsed),
-            capture=self._capture(turn, recollection, served),
+            watch=self._watch(turn, recollection, served, ready=arrived + elapsed),
         )
 
     def _abilities(self, sent: list[bytes]) -> frozenset[Ability]:
@@ -191,7 +205,14 @@ class Interceptor:
             with self._fail_open("classify"):
                 skip = self._classifier.classify(request)
         conversation_id = check_conversation_id(headers.first(raw, headers.CONVERSATION))
-        return Turn(abilities, speaker, request, conversation_id, came, skip)
+        place = self._place(abilities, speaker, skip)
+        return Turn(abilities, speaker, request, conversation_id, came, skip, place=place)
+
+    def _place(self, abilities: frozenset[Ability], scope: Scope | None, skip: str | None) -> Place | None:
+        """Where the experiment has *scope*, if the request is one of it or goes with one."""
+        if scope is None or skip not in (None, TOOL_STEP) or "recall" not in abilities or not self._tested <= abilities:
+            return None
+        return self._measures.place(scope)
 
     async def _obey(self, commands: Commands, scope: Scope, command: Command, outbox: Outbox) -> int:
         """Answers instead of the upstream, which hears nothing of it."""
@@ -220,9 +241,10 @@ class Interceptor:
             )
         if recollection.status == "off":
             return recollection
-        if "inject" not in turn.abilities:
+        if not turn.is_served:
             failed = recollection.status in ("timeout", "error")
-            return Recollection(recollection.status if failed else "shadow")
+            withheld = 0 if recollection.block is None else recollection.block.tokens
+            return Recollection(recollection.status if failed else "shadow", withheld=withheld)
         if recollection.block is None and "store" in turn.abilities and self._journal.state.failing:
             return Recollection("error")
         return recollection
@@ -233,7 +255,7 @@ class Interceptor:
         Without it the model would answer knowing nothing of the user, and a prompt cache would have to begin anew.
         """
         kept = Recollection("skipped")
-        if turn.scope is None or turn.request is None or turn.skip != TOOL_STEP or "inject" not in turn.abilities:
+        if turn.scope is None or turn.request is None or turn.skip != TOOL_STEP or not turn.is_served:
             return kept
         with self._fail_open("recall"):
             kept = self._recall.keep(turn.scope, turn.request.dialogue, turn.conversation_id, self._budget)
@@ -267,6 +289,13 @@ class Interceptor:
             served.dialogue, served.instructions = turn.request.dialogue, turn.request.instructions
             if block is not None:
                 served.block, served.memories = block.text, list(zip(block.memories, block.scores, strict=True))
+
+    def _watch(self, turn: Turn, recollection: Recollection, served: Served | None, *, ready: float) -> Watch:
+        """Whoever follows the request from here on. Notes it, if it is a turn of the experiment's."""
+        place = turn.place if turn.skip is None and recollection.status != "off" else None
+        if place is not None and turn.request is not None:
+            self._measures.note_turn(place, turn.request, recollection)
+        return self._measures.watch(self._capture(turn, recollection, served), recollection, place, ready=ready)
 
     def _capture(self, turn: Turn, recollection: Recollection, served: Served | None) -> Capture | None:
         details = None if served is None else served.details

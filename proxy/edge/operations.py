@@ -151,6 +151,13 @@ OPERATIONS: Final = (
     ),
     Operation("metrics", "GET", "/metrics", "All metrics, for Prometheus.", _one("Metrics.", TEXT, CONTENT_TYPE)),
     Operation(
+        "stats",
+        "GET",
+        "/memory/stats",
+        "What memory makes of a difference: users with it against those held out, with intervals.",
+        _one("Both arms, and the differences between them.", {"type": "object"}),
+    ),
+    Operation(
         "describe",
         "GET",
         "/memory/openapi.json",

@@ -12,9 +12,9 @@ from starlette.types import Scope as AsgiScope
 from proxy.config import Settings
 from proxy.edge import headers
 from proxy.edge.callers import Caller
-from proxy.edge.capture import Capture
 from proxy.edge.connection import ClientConnection
 from proxy.edge.heartbeat import HeartbeatReader
+from proxy.edge.measures import Watch
 from proxy.edge.outbox import Outbox
 from proxy.errors import ApiError, Failure, LimitError, UpstreamError, UpstreamTruncatedError
 from proxy.identity import find_own_headers
@@ -93,9 +93,7 @@ class Relay:
             raise ApiError(508, "loop", message, should_retry=False)
         return b",".join([*passed, self._id])
 
-    async def __call__(
-        self, request: Request, outbox: Outbox, *, added: RawHeaders, capture: Capture | None = None
-    ) -> int:
+    async def __call__(self, request: Request, outbox: Outbox, *, added: RawHeaders, watch: Watch | None = None) -> int:
         """Relays one request and its answer; returns the answer's status code.
 
         A caller that is cancelled, because the client left, leaves no connection open.
@@ -104,7 +102,13 @@ class Relay:
             ApiError: 502 or 504, when the upstream failed before its answer began.
             UpstreamTruncatedError: the upstream failed within its answer.
         """
-        return await self.answer(await self.ask(request), outbox, added=added, capture=capture)
+        if watch is None:
+            return await self.answer(await self.ask(request), outbox, added=added)
+        watch.send()
+        try:
+            return await self.answer(await self.ask(request), outbox, added=added, watch=watch)
+        finally:
+            watch.end()
 
     async def ask(self, request: Request) -> Response:
         """The upstream's answer, as soon as its head is here.
@@ -127,9 +131,7 @@ class Relay:
         self._metrics.count("upstream_errors_total", exc.kind)
         log.warning(event, kind=exc.kind, reason=str(exc))
 
-    async def answer(
-        self, response: Response, outbox: Outbox, *, added: RawHeaders, capture: Capture | None = None
-    ) -> int:
+    async def answer(self, response: Response, outbox: Outbox, *, added: RawHeaders, watch: Watch | None = None) -> int:
         """Relays *response* and returns its status code.
 
         Raises:
@@ -138,10 +140,10 @@ class Relay:
         try:
             kind = response.header(b"content-type").strip().lower()
             await outbox.start(response.status, _headers(response, kind, added))
-            if capture is not None:
+            if watch is not None:
                 encodings = b",".join(headers.every(response.headers, b"content-encoding"))
-                capture.begin(response.status, kind, encodings.strip().lower())
-            await _carry(self._reader(response, kind), outbox, capture)
+                watch.begin(response.status, kind, encodings.strip().lower())
+            await _carry(self._reader(response, kind), outbox, watch)
         except UpstreamError as exc:
             self._note(exc, "upstream_truncated")
             raise UpstreamTruncatedError(str(exc)) from exc
@@ -165,23 +167,23 @@ def _headers(response: Response, kind: bytes, added: RawHeaders) -> RawHeaders:
     return sent
 
 
-async def _carry(reader: Response | HeartbeatReader, outbox: Outbox, capture: Capture | None) -> None:
-    sink = None if outbox.connection is None else _make_sink(outbox.connection, capture)
+async def _carry(reader: Response | HeartbeatReader, outbox: Outbox, watch: Watch | None) -> None:
+    sink = None if outbox.connection is None else _make_sink(outbox.connection, watch)
     more = True
     while more:
         piece = await reader.read(sink)
         more = not reader.is_complete
         # A client may take the answer for complete with this piece, so it must be durable first.
-        if capture is not None and (capture.feed(piece) or not more):
-            await capture.close()
+        if watch is not None and (watch.feed(piece) or not more):
+            await watch.close()
         await outbox.write(piece, more=more)
 
 
-def _make_sink(client: ClientConnection, capture: Capture | None) -> Sink:
+def _make_sink(client: ClientConnection, watch: Watch | None) -> Sink:
     """The short cut for pieces that need not wait for anything: from the upstream's socket to the client's."""
 
     def sink(piece: bytes) -> bool:
-        if not client.is_ready() or (capture is not None and not capture.hold(piece)):
+        if not client.is_ready() or (watch is not None and not watch.hold(piece)):
             return False
         client.write(piece)
         return True

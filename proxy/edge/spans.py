@@ -168,14 +168,15 @@ class ChatSpans:
 
 
 def _describe_answer(details: Details) -> dict[str, Any]:
-    told = {
+    told: dict[str, Any] = {
         "gen_ai.response.model": details.model,
         "gen_ai.response.id": details.id,
         "gen_ai.response.finish_reasons": (details.finish_reason,) if details.finish_reason else None,
-        "gen_ai.usage.input_tokens": details.usage.prompt_tokens,
-        "gen_ai.usage.output_tokens": details.usage.completion_tokens,
-        "gen_ai.usage.cache_read.input_tokens": details.usage.cached_tokens,
     }
+    if (usage := details.usage) is not None:
+        told["gen_ai.usage.input_tokens"] = usage.prompt
+        told["gen_ai.usage.output_tokens"] = usage.completion
+        told["gen_ai.usage.cache_read.input_tokens"] = usage.cached
     return {name: value for name, value in told.items() if value is not None}
 
 

@@ -20,7 +20,7 @@ class Asked(msgspec.Struct, frozen=True):
     calls: int
     tokens: int
     model: str | None = None
-    usage: Usage = Usage()
+    usage: Usage | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
     items: list[Item | None] | None
     tokens: int
     model: str | None = None
-    usage: Usage = Usage()
+    usage: Usage | None = None
 
 
 class _Message(msgspec.Struct):
@@ -79,11 +79,12 @@ def read_answer(body: bytes, prompt: Prompt) -> Answer:
         raise ExtractionError("the model's answer has no text")
     cost = _read_cost(body)
     usage = cost.usage or _Usage()
+    told = None if usage.prompt_tokens is None else Usage(usage.prompt_tokens, usage.completion_tokens or 0)
     return Answer(
         parse_items(said.content),
         max(0, usage.total_tokens) or estimate(prompt.text) + estimate(said.content),
         cost.model,
-        Usage(usage.prompt_tokens, usage.completion_tokens),
+        told,
     )
 
 

@@ -21,6 +21,10 @@ COST: Final = tuple(micros / 1e6 for micros in (10, 20, 30, 50, 75, 100, 125, 15
 SLOW: Final = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # From 20 µs, for what is looked up in this process, to a request of its own.
 QUICK: Final = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.004, 0.016, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
+# What the relay itself takes: some 50 µs, and a millisecond for each megabyte.
+RELAY: Final = (*COST, 0.025, 0.1)
+# Until a model says its first word.
+FIRST: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 8, 13, 20, 30, 60, 120)
 TOKENS: Final = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 4000, 8000)
 
 # The process that a metric is one of. Each declares its own alone: the zeros of the other one would be lies.
@@ -88,6 +92,23 @@ TABLE: Final = (
     ),
     Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",), sides=BOTH),
     Row("recall_seconds", "histogram", "Time spent before forwarding, for requests with recall."),
+    Row(
+        "relay_seconds",
+        "histogram",
+        "Time from a chat's body being here to its going upstream, without that of recall.",
+        buckets=RELAY,
+    ),
+    Row(
+        "upstream_first_token_seconds",
+        "histogram",
+        "Time from a chat's going upstream to the first byte of its answer's body, which in one that is not streamed "
+        "comes with the last word; memory: with a block in the request, or without.",
+        ("memory",),
+        buckets=FIRST,
+    ),
+    Row("prompt_tokens_total", "counter", "Tokens of chats' prompts, as upstream reports them.", ("memory",)),
+    Row("cached_prompt_tokens_total", "counter", "Those of them that upstream's prompt cache had.", ("memory",)),
+    Row("completion_tokens_total", "counter", "Tokens of chats' answers, as upstream reports them.", ("memory",)),
     Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS),
     Row("exchanges_total", "counter", "Finished chats by what became of them: journaled, discarded.", ("outcome",)),
     Row("redactions_total", "counter", "Secrets masked before anything was stored, by kind.", ("kind",)),

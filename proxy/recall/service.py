@@ -29,11 +29,13 @@ class Recollection:
 
     Where *tail* is None, the block's text belongs at the end of the instructions. Else each of its texts belongs at the
     end of the user's message that stands there in the dialogue, and the block tells of all of them together.
+    *withheld*: how many tokens a block has that was found, and that nobody is to be given.
     """
 
     status: Status
     block: Block | None = None
     tail: Mapping[int, str] | None = None
+    withheld: int = 0
 
 
 class RecallService:

@@ -112,11 +112,11 @@ class CallSpans:
 
     def describe(self, span: Span, asked: Asked) -> None:
         """It has answered."""
-        usage: Usage = asked.usage
+        usage: Usage | None = asked.usage
         told = {
             "gen_ai.response.model": asked.model,
-            "gen_ai.usage.input_tokens": usage.prompt_tokens,
-            "gen_ai.usage.output_tokens": usage.completion_tokens,
+            "gen_ai.usage.input_tokens": None if usage is None else usage.prompt,
+            "gen_ai.usage.output_tokens": None if usage is None else usage.completion,
             "memory_proxy.extraction.calls": asked.calls,
             "memory_proxy.extraction.facts": len(asked.items),
         }

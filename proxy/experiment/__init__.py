@@ -1,0 +1,1 @@
+"""What memory brings: users with it against users without it, counted in constant memory."""
