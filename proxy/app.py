@@ -99,30 +99,29 @@ class App:
             frame=Frame(settings.memory.template),
         )
         self.upstream = Upstream(settings.upstream)
+        self.measures = Measures(self.metrics, fail_open, settings)
+        self._tracing = open_tracing(settings, "edge")
+        self._identifier = open_identifier(settings, self.tasks)
+        self.dataplane = self._make_dataplane(fail_open)
+        self.exposition = Exposition(self.metrics, self.keeper, worker)
+        self._control = self._make_control()
+        self._watch_parts()
+
+    def _make_dataplane(self, fail_open: FailOpen) -> DataPlane:
+        settings = self.settings
         callers = Callers(settings)
         relay = Relay(self.upstream, settings, self.metrics, replaced=callers.replaced)
         redactor = Redactor(settings.redaction)
-        self._tracing = open_tracing(settings, "edge")
         spans = None
         if self._tracing is not None:
-            redact = partial(_redact, redactor)
-            spans = ChatSpans(self._tracing, settings.upstream.address, redact, fail_open)
-        recorder = Recorder(
-            self.journal,
-            redactor,
-            fail_open,
-            self.metrics,
-            keep_blocks=settings.extraction.effective == "llm",
-        )
-        commands = Commands(self.keeper, self.recall) if settings.memory.commands else None
-        self._identifier = open_identifier(settings, self.tasks)
-        self.measures = Measures(self.metrics, fail_open, settings)
+            spans = ChatSpans(self._tracing, settings.upstream.address, partial(_redact, redactor), fail_open)
+        keep_blocks = settings.extraction.effective == "llm"
         interceptor = Interceptor(
             relay,
             self.recall,
-            recorder,
+            Recorder(self.journal, redactor, fail_open, self.metrics, keep_blocks=keep_blocks),
             self.journal,
-            commands,
+            Commands(self.keeper, self.recall) if settings.memory.commands else None,
             self._identifier,
             self.measures,
             self.metrics,
@@ -131,23 +130,21 @@ class App:
         )
         observers: list[Observer] = [log_request] if settings.logs.requests else []
         observers += [spans.end] if spans is not None else []
-        admission = Admission(settings)
-        self.dataplane = DataPlane(relay, interceptor, callers, admission, self.metrics, self.requests, observers)
-        control = ControlPlane(self.keeper, self.recall, settings)
-        self.exposition = Exposition(self.metrics, self.keeper, worker)
-        stats = Stats(self.measures, self.exposition, settings)
+        return DataPlane(relay, interceptor, callers, Admission(settings), self.metrics, self.requests, observers)
+
+    def _make_control(self) -> Shield:
+        control = ControlPlane(self.keeper, self.recall, self.settings)
         health = Health(self.dataplane, self.journal, self.link, self.exposition, self.keeper, control.may_see)
+        stats = Stats(self.measures, self.exposition, self.settings)
+        others = {"live": health.live, "ready": health.ready, "metrics": health.metrics, "stats": stats.tell}
         starlette = Starlette(
-            routes=control.routes(
-                {"live": health.live, "ready": health.ready, "metrics": health.metrics, "stats": stats.tell}
-            ),
+            routes=control.routes(others),
             lifespan=self._lifespan,
             exception_handlers={404: _not_found, 405: _not_found},
         )
         # It would send clients to whatever their Host header says.
         starlette.router.redirect_slashes = False
-        self._control = Shield(starlette, settings.admin.cors_origins)
-        self._watch_parts()
+        return Shield(starlette, self.settings.admin.cors_origins)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Requests under ``/v1/`` go the short way; everything else is the control plane's."""
