@@ -510,10 +510,9 @@ class Forger:
             nonce = {"sub": victim.user_id, "jti": str(self.dice.getrandbits(64))}
             value = sign_with_text({"alg": "HS256"}, claims(**nonce), pem(rsa_key()).encode())
         elif chance < 0.4:
-            good, mallorys = _token(victim.user_id).split(b"."), _token(MALLORY).split(b".")
-            value = b".".join(self.dice.choice(pair) for pair in zip(good, mallorys, strict=True))
-            if value in (_token(victim.user_id), _token(MALLORY)):
-                value = good[0] + b"." + good[1] + b"." + mallorys[2]
+            parts, mallorys = _token(victim.user_id).split(b"."), _token(MALLORY).split(b".")
+            value = b".".join((parts[0], self.dice.choice([parts[1], mallorys[1]]), b""))
+            value += mallorys[2] if parts[1] in value else parts[2]
         lines: Lines = [(b"X-User-Token", value)]
         if chance > 0.95:
             lines = [(b"X-User-Id", victim.user_id.encode())]

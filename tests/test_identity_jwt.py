@@ -215,7 +215,7 @@ def test_a_private_key_does_not_belong_here() -> None:
 
 
 GOOD = jwk(rsa_key(), "RS256", kid="1")
-UNFIT = {
+UNFIT: dict[str, Any] = {
     "for encryption": {**GOOD, "use": "enc"},
     "for wrapping": {**GOOD, "key_ops": ["wrapKey"]},
     "for another algorithm": {**GOOD, "alg": "RS512"},
