@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from proxy.keeper.lock import DataDirLock, Holder
 from tests.commands import invoke, make_line, write_lines
 from tests.processes import read_body, send_json, serve_in_thread
+from tests.tokens import jwk, jwks, rsa_key
 
 KEY = "sk-a-key-that-must-not-be-seen"
 UPSTREAM_URL = "MEMORY_PROXY_UPSTREAM__BASE_URL"
@@ -192,3 +193,88 @@ def test_what_needs_an_extra_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     result = invoke("check", "--data-dir", tmp_path, MEMORY_PROXY_REDACTION__PERSONAL="true")
     assert result.exit_code == 2
     assert "memory-proxy[personal]" in result.stderr
+
+
+SECRET = "a-secret-of-enough-bytes"
+CLIENT = {"name": "shop", "key_sha256": "a" * 64}
+
+
+def check_access(folder: Path, **sections: Any) -> tuple[int, dict[str, dict[str, Any]], str]:
+    """The findings for a configuration of *sections*."""
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(sections))
+    with api(200) as (url, _):
+        result = invoke("check", "--json", "--data-dir", folder / "data", "--config", path, **{UPSTREAM_URL: url})
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)["checks"]}
+    return result.exit_code, findings, result.output
+
+
+def test_signed_identities(tmp_path: Path) -> None:
+    """How many secrets, and none of them."""
+    identity = {"mode": "signed", "secrets": [SECRET, SECRET + "2"]}
+    code, findings, printed = check_access(tmp_path, identity=identity)
+    assert (code, findings["identity"]["state"]) == (0, "ok")
+    assert "one of 2 secrets, for 300 s" in findings["identity"]["found"]
+    assert SECRET not in printed
+
+
+@pytest.mark.parametrize(
+    ("written", "state", "found"),
+    [
+        (jwks(jwk(rsa_key(), "RS256")), "ok", "X-User-Token is believed with a key for RS256 from"),
+        (b"<html>", "failed", "it is no JWKS document"),
+        (jwks(), "failed", "it has no key for RS256"),
+        (None, "failed", "No such file"),
+    ],
+)
+def test_keys_in_a_file(tmp_path: Path, written: bytes | None, state: str, found: str) -> None:
+    """Read as the server would read it."""
+    path = tmp_path / "jwks.json"
+    if written is not None:
+        path.write_bytes(written)
+    jwt = {"algorithms": ["RS256"], "jwks_file": str(path), "issuer": "i", "audience": "a"}
+    code, findings, _ = check_access(tmp_path, identity={"mode": "jwt", "jwt": jwt})
+    assert (code, findings["identity"]["state"]) == (int(state == "failed"), state)
+    assert found in findings["identity"]["found"]
+    assert str(path) in findings["identity"]["found"]
+    assert "tokens of users" not in findings
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "ok"), (404, "failed")])
+def test_keys_at_a_url(tmp_path: Path, status: int, state: str) -> None:
+    """Fetched as the server would; what is not checked, and what is not encrypted, is said."""
+    with api(status, jwks(jwk(rsa_key(), "RS256"))) as (url, _):
+        jwt = {"algorithms": ["RS256"], "jwks_url": url}
+        code, findings, _ = check_access(tmp_path, identity={"mode": "jwt", "jwt": jwt})
+    assert (code, findings["identity"]["state"]) == (int(state == "failed"), state)
+    if state == "ok":
+        assert "issuer and audience" in findings["tokens of users"]["found"]
+        assert "without TLS" in findings["keys of tokens"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "state", "found"),
+    [
+        ({}, "note", "anybody who reaches the proxy may ask"),
+        ({"clients": [CLIENT]}, "note", "the upstream gets no key from shop"),
+        ({"clients": [{**CLIENT, "tenant": "t", "upstream_api_key": KEY}]}, "ok", "1 key, of the tenants t"),
+        ({"clients": [CLIENT], "upstream": {"api_key": KEY}}, "ok", "1 key, of the tenants shop"),
+    ],
+)
+def test_clients_are_told(tmp_path: Path, sections: dict[str, Any], state: str, found: str) -> None:
+    """Who may ask, and who would have no key upstream."""
+    code, findings, printed = check_access(tmp_path, **sections)
+    assert (code, findings["clients"]["state"]) == (0, state)
+    assert found in findings["clients"]["found"]
+    assert KEY not in printed
+    who = "whoever has a client's key" if sections else "whoever reaches the proxy"
+    assert who in findings["identity"]["found"]
+
+
+def test_a_bad_key_of_tokens_is_a_failure(tmp_path: Path) -> None:
+    """And is not shown."""
+    jwt = {"algorithms": ["HS256"], "key": "brief-secret", "issuer": "i", "audience": "a"}
+    code, findings, printed = check_access(tmp_path, identity={"mode": "jwt", "jwt": jwt})
+    assert (code, findings["identity"]["state"]) == (1, "failed")
+    assert "identity.jwt.key: is too short for HS256" in findings["identity"]["found"]
+    assert "brief-secret" not in printed

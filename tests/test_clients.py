@@ -45,7 +45,7 @@ def bearer(key: str) -> tuple[str, str]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared(far_end: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     """The one proxy of this module. Tests ask for ``guarded``."""
-    options = {"upstream": {"api_key": UPSTREAM_KEY}, "clients": CLIENTS}
+    options: dict[str, Any] = {"upstream": {"api_key": UPSTREAM_KEY}, "clients": CLIENTS}
     async with run_proxy(tmp_path_factory.mktemp("clients"), far_end.url, **options) as proxy:
         yield proxy
 
@@ -162,6 +162,31 @@ async def test_what_goes_upstream_in_its_place(
     visit = upstream.last
     assert credentials(visit) == [received]
     assert not [key for key in KEYS if key.encode() in repr(visit.headers).encode() + visit.body]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/../admin", 400),
+        ("/v1/..", 400),
+        ("/v1/a/../../admin", 400),
+        ("/v1/%2e%2E/admin", 400),
+        ("/v1/.%2e%2fadmin", 400),
+        ("/v1/..%2Fadmin", 400),
+        ("/v1/..%5cadmin", 400),
+        ("/v1/..;/admin", 400),
+        ("/v1/files/a..b", 200),
+        ("/v1/files/..a", 200),
+        ("/v1/models/gpt-4.1", 200),
+        ("/v1/./models", 200),
+    ],
+)
+async def test_our_upstream_key_opens_nothing_but_the_api(
+    guarded: Proxy, upstream: Upstream, path: str, status: int
+) -> None:
+    """An application that was given the API cannot reach what lies beside it with the key that is not its own."""
+    answer = await guarded.request("GET", path, headers=[bearer(SHOP)])
+    assert (answer.status, len(upstream.visits)) == (status, int(status == 200))
 
 
 async def test_without_any_upstream_key_none_is_sent(launch: Launch, upstream: Upstream) -> None:

@@ -56,9 +56,9 @@ def jwks(*keys: dict[str, Any]) -> bytes:
 
 
 def claims(user_id: Any = "ada", **changed: Any) -> dict[str, Any]:
-    """Of a token that is good for a minute; None takes a claim out."""
+    """Of a token that is good for an hour; None takes a claim out."""
     now = int(time.time())
-    told = {"sub": user_id, "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 60, **changed}
+    told = {"sub": user_id, "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 3600, **changed}
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -89,3 +89,68 @@ def sign_with_text(head: Mapping[str, Any], body: object, secret: bytes) -> byte
     """A token with an HMAC made with any bytes, such as those of a public key."""
     signed = encode(head) + b"." + encode(body)
     return signed + b"." + encode(hmac.new(secret, signed, hashlib.sha256).digest())
+
+
+@cache
+def forge_tokens(user_id: str = "ada", *, longest: int = 16_384, leeway_s: int = 10) -> Mapping[str, bytes]:
+    """Tokens of *user_id* that nobody should believe who believes the RSA key number 0, by what is wrong with each."""
+    head_of_all = {"alg": "RS256", "typ": "JWT"}
+    good, others = token(user_id), token(user_id, key=rsa_key(1))
+    head, body, signature = good.split(b".")
+    public = pem(rsa_key()).encode()
+    own = jwk(rsa_key(1), "RS256")
+    none = [assemble({"alg": name, "typ": "JWT"}, claims(user_id)) for name in ("none", "None", "NONE", "nOnE", "")]
+    return {
+        **{f"alg none ({number})": value for number, value in enumerate(none)},
+        "alg none with a signature": assemble({"alg": "none"}, claims(user_id), b"x" * 256),
+        "no alg": assemble({"typ": "JWT"}, claims(user_id), b"x" * 256),
+        "alg null": assemble({"alg": None}, claims(user_id), b"x" * 256),
+        "alg a list": assemble({"alg": ["RS256"]}, claims(user_id), b"x" * 256),
+        "the public key as a secret": sign_with_text({"alg": "HS256", "typ": "JWT"}, claims(user_id), public),
+        "the same without a line end": sign_with_text({"alg": "HS256"}, claims(user_id), public.strip()),
+        "the same called RS256": sign_with_text(head_of_all, claims(user_id), public),
+        "an empty secret": sign_with_text({"alg": "HS256"}, claims(user_id), b""),
+        "another family": token(user_id, algorithm="PS256"),
+        "a longer hash": token(user_id, algorithm="RS512"),
+        "another key": others,
+        "another key, embedded": token(user_id, key=rsa_key(1), head={"jwk": own}),
+        "another key, with its URL": token(user_id, key=rsa_key(1), head={"jku": "http://127.0.0.1:9/jwks.json"}),
+        "another key, with its certificate": token(user_id, key=rsa_key(1), head={"x5u": "http://127.0.0.1:9/"}),
+        "kid a path": token(user_id, key=rsa_key(1), head={"kid": "../../../../dev/null"}),
+        "kid a query": token(user_id, key=rsa_key(1), head={"kid": "' UNION SELECT 'secret' --"}),
+        "kid a number": assemble({**head_of_all, "kid": 1}, claims(user_id), b"x" * 256),
+        "critical extensions": token(user_id, head={"crit": ["b64"], "b64": True}),
+        "unknown critical extensions": assemble({**head_of_all, "crit": ["exp"]}, claims(user_id), b"x" * 256),
+        "an unencoded body": assemble({**head_of_all, "b64": False, "crit": ["b64"]}, b"", b"x" * 256),
+        "another body": head + b"." + encode(claims("another " + user_id)) + b"." + signature,
+        "another head": encode({**head_of_all, "kid": "1"}) + b"." + body + b"." + signature,
+        "another's signature": head + b"." + body + b"." + others.split(b".")[2],
+        "no signature": head + b"." + body + b".",
+        "two parts": head + b"." + body,
+        "four parts": good + b".x",
+        "five parts": b"a.b.c.d.e",
+        "nothing but dots": b"..",
+        "empty": b"",
+        "a scheme only": b"Bearer ",
+        "two schemes": b"Bearer Bearer " + good,
+        "no base64": b"!!!." + body + b"." + signature,
+        "no JSON": encode(b"{") + b"." + body + b"." + signature,
+        "no UTF-8": b"\xff\xfe.\xff.\xff",
+        "a deep head": encode(b"[" * 6000) + b"." + body + b"." + signature,
+        "space within": head + b" ." + body + b"." + signature,
+        "padded": head + b"==." + body + b"." + signature + b"====",
+        "another signature of the same bytes": good[:-1] + (b"A" if good[-1:] != b"A" else b"B"),
+        "too long": token(user_id, padding="x" * longest),
+        "no user": token(None),
+        "no expiry": token(user_id, exp=None),
+        "an expiry of another kind": token(user_id, exp="soon"),
+        "an endless expiry": token(user_id, exp=float("inf")),
+        "another audience": token(user_id, aud="another-chatbot"),
+        "other audiences": token(user_id, aud=["a", "b"]),
+        "no audience": token(user_id, aud=None),
+        "another issuer": token(user_id, iss="https://login.example.com.evil.test/"),
+        "a part of the issuer": token(user_id, iss="https://login.example.com"),
+        "no issuer": token(user_id, iss=None),
+        "not yet": token(user_id, nbf=int(time.time()) + leeway_s + 3600),
+        "from the future": token(user_id, iat=int(time.time()) + leeway_s + 3600),
+    }

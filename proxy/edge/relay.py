@@ -2,6 +2,7 @@
 that the upstream did not end.
 """
 
+import re
 import secrets
 from collections.abc import AsyncIterator
 from typing import Final
@@ -30,6 +31,9 @@ EVENT_STREAM: Final = b"text/event-stream"
 BODILESS: Final = frozenset({204, 304})
 # A chain of so many proxies, each with its own id, is a circle through a load balancer.
 MOST_HOPS: Final = 8
+
+# A segment "..", in whatever way an upstream might decode it.
+CLIMBING: Final = re.compile(rb"(?i)(?:[/\\]|%2f|%5c)(?:\.|%2e){2}(?:$|[/\\;]|%2f|%5c)")
 
 UNREACHABLE: Final = (502, "upstream_unreachable")
 TIMED_OUT: Final = (504, "upstream_timeout")
@@ -68,9 +72,12 @@ class Relay:
         """The client's request as the upstream gets it, with the credentials that *caller* has there.
 
         Raises:
-            ApiError: 508, when it has been here before.
+            ApiError: 508, when it has been here before; 400 for a path that leads an application, whose key is ours,
+                out of what it was given.
         """
         sent: RawHeaders = scope["headers"]
+        if caller.client is not None and CLIMBING.search(scope["raw_path"]):
+            raise ApiError(400, "bad_path", "The path leads out of /v1/.")
         kept = headers.strip(sent, self._dropped)
         if isinstance(body, bytes) and body:
             kept = _with_length(kept, b"%d" % len(body))
