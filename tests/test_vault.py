@@ -23,6 +23,7 @@ from proxy.models import Exchange, Memory, Message, Record, Scope, now
 from proxy.remember.records import refresh
 from proxy.remember.segment import make_turn
 from proxy.statements import Statement
+from proxy.stores.base import Activity
 from proxy.stores.chroma import EmbeddedChroma
 from proxy.tasks import Tasks
 from proxy.text import ANALYSIS
@@ -148,7 +149,7 @@ async def test_users_are_read_from_the_store_once(vault: Vault, monkeypatch: pyt
     readings: list[None] = []
     read = EmbeddedChroma.activity
 
-    def count(store: EmbeddedChroma) -> dict[str, datetime]:
+    def count(store: EmbeddedChroma) -> dict[str, Activity]:
         readings.append(None)
         return read(store)
 
