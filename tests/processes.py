@@ -7,6 +7,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -47,6 +48,13 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without anybody's settings for the proxy, and with *extra*."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
     return {**kept, "PYTHONPATH": str(REPOSITORY), **(extra or {})}
+
+
+def resident(pid: int | Literal["self"]) -> int:
+    """Bytes of memory that a process has at present."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) << 10
 
 
 def run_command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.processes import Proxy, clean_environment
+from tests.processes import Proxy, clean_environment, resident
 
 # Read while tests are collected: what the environment says of the proxy is taken away before they run.
 SECONDS: Final = int(os.environ.get("MEMORY_PROXY_FUZZ_SECONDS", "0"))
@@ -60,13 +60,6 @@ def _ease(document: dict[str, Any]) -> dict[str, Any]:
     text = document["paths"]["/memory/users/{user}/memories"]["post"]["requestBody"]
     del text["content"]["application/json"]["schema"]["properties"]["text"]["maxLength"]
     return document
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory that a process has."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) << 10
 
 
 @pytest.mark.timeout(SECONDS + 300)
