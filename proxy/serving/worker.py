@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from proxy.app import App
@@ -23,6 +25,11 @@ FAILURE: Final = 1
 class WorkerServer(DrainingServer):
     """A server that starts and stops for whoever started it: its standard input ends when it is to drain."""
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them ignored: see :class:`proxy.workers.Workers`."""
+        yield
+
     def announce(self) -> None:
         """Says that connections are accepted."""
         os.write(ANSWERS, UP)
@@ -38,7 +45,6 @@ class WorkerServer(DrainingServer):
 
 def main() -> int:
     """Serves until there is nobody any more who wants it."""
-    # See Workers: signals are for the parent process, which says what is to be done about them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Unbuffered, so that nothing is taken out of the pipe that the lifeline waits for.
