@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
     {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores", "proxy.classify"},
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
-    {"proxy.upstream"},
+    {"proxy.upstream", "proxy.sharing"},
     {"proxy.redaction"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},
     {"proxy.models", "proxy.errors", "proxy.address"},
