@@ -25,7 +25,7 @@ from proxy.edge.relay import Relay
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
-from proxy.journal import JournalWriter
+from proxy.journal import open_writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.supervise import Supervisor
@@ -54,7 +54,7 @@ class App:
     """
 
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
-        """Raises ConfigError where the way to the upstream is badly configured."""
+        """Raises ConfigError where the way to the upstream is badly configured, or a package is missing."""
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks()
@@ -62,11 +62,10 @@ class App:
         fail_open = FailOpen(self.metrics)
         self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
         self.supervisor = Supervisor(settings, self.keeper, self.metrics)
-        self.journal = JournalWriter(
-            settings.data_dir,
+        self.journal = open_writer(
+            settings,
             on_written=self._tell_keeper,
             on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
-            max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
         self._tokens = TokenCounter()
         self._embedder = embedder or _open_embedder(settings)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from proxy.errors import JournalError
-from proxy.journal import Entry, JournalReader
+from proxy.journal import Entry, JournalReader, Seq
 from proxy.journal.backoff import Backoff, delay
 from proxy.models import Exchange, Message, Scope
 from tests.test_journal import everything_on_disk, exchange, indexes, write
@@ -22,7 +22,7 @@ def later(seconds: float) -> float:
     return time.time() + seconds
 
 
-def seqs(entries: list[Entry]) -> list[int]:
+def seqs(entries: list[Entry]) -> list[Seq]:
     return [entry.seq for entry in entries]
 
 

@@ -17,7 +17,7 @@ from proxy.edge import phrases
 from proxy.edge.holdings import Holdings, is_off, load_holdings
 from proxy.edge.parameters import MAX_TEXT
 from proxy.errors import MemoryProxyError
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message, Scope
@@ -53,7 +53,7 @@ class Command:
 class Commands:
     """Answers commands. One instance serves all requests of an edge."""
 
-    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: JournalWriter) -> None:
+    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: Writer) -> None:
         self._keeper = keeper
         self._recall = recall
         self._journal = journal

@@ -15,7 +15,7 @@ from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge import parameters
 from proxy.edge.admin import Gatekeeper
 from proxy.errors import ApiError, KeeperError
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Message
@@ -31,7 +31,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 class ControlPlane:
     """Answers operators, from the keeper. Nothing here reads a file, starts a process or follows a URL."""
 
-    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: JournalWriter, settings: Settings) -> None:
+    def __init__(self, keeper: KeeperClient, recall: RecallService, journal: Writer, settings: Settings) -> None:
         self._keeper = keeper
         self._recall = recall
         self._journal = journal

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from proxy.edge.control import Handler
 from proxy.edge.dataplane import DataPlane
 from proxy.errors import KeeperError
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.supervise import Supervisor
@@ -39,7 +39,7 @@ class Health:
     def __init__(
         self,
         dataplane: DataPlane,
-        journal: JournalWriter,
+        journal: Writer,
         supervisor: Supervisor,
         metrics: Metrics,
         keeper: KeeperClient,

@@ -21,7 +21,7 @@ from proxy.edge.outbox import Outbox
 from proxy.edge.relay import Relay
 from proxy.errors import ApiError
 from proxy.identity import identify
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
 from proxy.recall.service import RecallService, Recollection
@@ -66,7 +66,7 @@ class Interceptor:
         relay: Relay,
         recall: RecallService,
         recorder: Recorder,
-        journal: JournalWriter,
+        journal: Writer,
         commands: Commands | None,
         metrics: Metrics,
         settings: Settings,

@@ -78,7 +78,7 @@ class KeeperServer:
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         if isinstance(request, wire.Journaled):
-            self._workshop.worker.notice()
+            self._workshop.notice_entry()
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -187,7 +187,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
             task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()
-        async with vault.writing:  # a batch under way is brought to its end
+        async with vault.turns.pause():  # a batch under way is brought to its end
             await tasks.cancel()
         await workshop.aclose()
         path.unlink(missing_ok=True)

@@ -67,7 +67,7 @@ class Receipt(msgspec.Struct, frozen=True):
 class FailedRow(msgspec.Struct, frozen=True):
     """A journal entry that was set aside. *stage*: what failed, storing it or extracting facts from it."""
 
-    seq: int
+    seq: int | str
     user_id: str
     stage: str
     attempts: int

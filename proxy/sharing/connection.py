@@ -48,6 +48,11 @@ def open_async_redis(settings: Settings) -> "AsyncRedis":
         return Redis.from_url(_url(settings), retry=Retry(NoBackoff(), 0), **_options())
 
 
+def shares_everything(settings: Settings) -> bool:
+    """Whether store and journal are replicas' common ones, so that a data directory holds nothing for good."""
+    return settings.journal.redis_url is not None and settings.store.mode != "embedded"
+
+
 def name_key(settings: Settings, *names: str | int) -> str:
     """What is called *names*, among everything else that may be in the same Redis."""
     return ":".join([settings.journal.prefix, *map(str, names)])
