@@ -127,13 +127,32 @@ local function take_due(consumer, limit, now)
   return found
 end
 
-local function take_new(consumer, limit)
-  local answer = redis.call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', limit, 'STREAMS', stream, '>')
-  local found = {}
-  for _, entry in ipairs(answer and answer[1][2] or {}) do
-    found[#found + 1] = { id = entry[1], user = entry[2][2], taken = 0 }
+-- A group that had to be made anew, on a Redis that had lost it, is given everything once more.
+local function is_new(id, user)
+  return is_in(queued, id) and not is_in(waiting[1], user .. ':' .. pad(id))
+end
+
+-- *due*: what has been taken just now, and may be among that.
+local function take_new(consumer, limit, due)
+  local known = {}
+  for _, one in ipairs(due) do
+    known[one.id] = true
   end
-  return found
+  local found, read = {}, 0
+  repeat
+    local rest = limit - #found
+    local answer = redis.call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', rest, 'STREAMS', stream, '>')
+    local page = answer and answer[1][2] or {}
+    for _, entry in ipairs(page) do
+      if is_new(entry[1], entry[2][2]) and not known[entry[1]] then
+        found[#found + 1] = { id = entry[1], user = entry[2][2], taken = 0 }
+      elseif not known[entry[1]] then
+        redis.call('XACK', stream, GROUP, entry[1])
+      end
+    end
+    read = read + #page
+  until #page == 0 or #found == limit
+  return found, read
 end
 
 local operations = {}
@@ -141,36 +160,31 @@ local operations = {}
 -- Answers whether there may be more, and the entries.
 function operations.take(consumer, limit, now)
   limit = tonumber(limit)
-  local found, count = {}, 0
-  local function add(some)
-    for _, one in ipairs(some) do
-      found[#found + 1] = one
-    end
-    count = count + #some
-  end
   local claimed = claim(consumer, limit)
   local due = limit > #claimed and take_due(consumer, limit - #claimed, now) or {}
-  add(claimed)
-  if limit > #claimed + #due then add(take_new(consumer, limit - #claimed - #due)) end
-  local taken, blocked = {}, redis.call('ZCARD', waiting[1]) > 0
-  for _, one in ipairs(found) do
-    local member = one.user .. ':' .. pad(one.id)
-    if blocked and last_before(waiting, one.user, member) then
-      redis.call('XACK', stream, GROUP, one.id)
-      put(waiting, member, 0)
-    else
-      taken[#taken + 1] = one
+  local rest = limit - #claimed - #due
+  local new, read = {}, 0
+  if rest > 0 then new, read = take_new(consumer, rest, due) end
+  -- What is due is not among what waits any more: whatever of a user is still there is not in this batch.
+  local handed = #claimed + #due + read
+  local taken, blocked = due, redis.call('ZCARD', waiting[1]) > 0
+  for _, some in ipairs({ claimed, new }) do
+    for _, one in ipairs(some) do
+      local member = one.user .. ':' .. pad(one.id)
+      if blocked and last_before(waiting, one.user, member) then
+        redis.call('XACK', stream, GROUP, one.id)
+        put(waiting, member, 0)
+      else
+        taken[#taken + 1] = one
+      end
     end
-  end
-  for _, one in ipairs(due) do
-    taken[#taken + 1] = one
   end
   table.sort(taken, function(one, other) return pad(one.id) < pad(other.id) end)
   local entries = {}
   for i, one in ipairs(taken) do
     entries[i] = describe(one.id, one.user, one.taken)
   end
-  return { count + #due, entries }
+  return { handed, entries }
 end
 
 function operations.put_back(consumer, ...)
