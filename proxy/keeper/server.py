@@ -10,7 +10,8 @@ import msgspec
 import structlog
 
 from proxy.config import Settings
-from proxy.errors import ApiError, KeeperError, MemoryProxyError
+from proxy.errors import ApiError, JournalError, KeeperError, MemoryProxyError
+from proxy.journal import JournalCounts
 from proxy.keeper import wire
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
@@ -41,6 +42,7 @@ class KeeperServer:
         self._workshop = workshop
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
+        self._counts = JournalCounts(0, 0, 0, None)  # when it was looked at last
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor),
@@ -147,13 +149,18 @@ class KeeperServer:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
-        counts = await asyncio.to_thread(self._vault.journal.counts)
+        trouble = self._workshop.worker.trouble
+        try:
+            counts = self._counts = await asyncio.to_thread(self._vault.journal.counts)
+        except JournalError as exc:
+            # A keeper whose journal is away is up all the same: memories are loaded, and chats get them.
+            counts, trouble = self._counts, trouble or f"journal: {exc}"
         return wire.KeeperStatus(
             os.getpid(),
             counts.pending,
             counts.failed,
             counts.oldest_age_s,
-            self._workshop.worker.trouble,
+            trouble,
             counts.extracting,
             dict(self._vault.scribe.tally),
         )
