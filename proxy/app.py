@@ -36,7 +36,7 @@ from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.identity import open_identifier
-from proxy.journal import JournalWriter
+from proxy.journal import open_writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
@@ -69,7 +69,7 @@ class App:
     """
 
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
-        """Raises ConfigError where the way to the upstream is badly configured, or the key of tokens is none."""
+        """Raises ConfigError where the way to the upstream is badly configured, a key is none, or a package missing."""
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks()
@@ -78,11 +78,10 @@ class App:
         self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
         self.link = KeeperLink(self.keeper, self.metrics)
         self.supervisor = Supervisor(settings, self.link, self.metrics) if worker is None else None
-        self.journal = JournalWriter(
-            settings.data_dir,
+        self.journal = open_writer(
+            settings,
             on_written=self._tell_keeper,
             on_cost=lambda seconds: self.metrics.observe("journal_loop_seconds", seconds),
-            max_bytes=int(settings.journal.max_mb * (1 << 20)),
         )
         self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()

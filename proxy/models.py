@@ -7,7 +7,8 @@ walk over hundreds of thousands of memories, which would hold up every stream.
 import hashlib
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -18,10 +19,19 @@ Status = Literal["injected", "empty", "anonymous", "off", "shadow", "skipped", "
 Kind = Literal["turn", "fact"]
 Origin = Literal["said", "extracted", "hand"]
 
+# Everybody's users are spread over so many parts: of the store (its shards), of a journal that replicas share, and of
+# who may write at a time. A user's load costs the same with 1,000 and with 100,000 memories of others in the part.
+PARTS: Final = 16
+
 
 def now() -> datetime:
     """The current time, in UTC and with its zone."""
     return datetime.now(UTC)
+
+
+def find_part(user_key: str) -> int:
+    """The number of the part in which a user is."""
+    return crc32(user_key.encode()) % PARTS
 
 
 class Scope(msgspec.Struct, frozen=True, dict=True):
@@ -35,6 +45,11 @@ class Scope(msgspec.Struct, frozen=True, dict=True):
         """What stores know the user by: 32 hexadecimal digits, so that no user id can be more than data to them."""
         raw = f"{self.tenant}\x00{self.user_id}".encode()
         return hashlib.blake2b(raw, digest_size=16, person=b"mp-user").hexdigest()
+
+    @property
+    def part(self) -> int:
+        """The number of the part in which the user is."""
+        return find_part(self.key)
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

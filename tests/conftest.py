@@ -14,6 +14,7 @@ from tests.harness import Proxy, Upstream, run_proxy, run_upstream
 from tests.harness.network import Resolver
 from tests.harness.relays import Start, starting_relays
 from tests.processes import FOREIGN
+from tests.redis_server import RedisServer, running_redis
 
 Launch = Callable[..., Awaitable[Proxy]]
 
@@ -86,3 +87,19 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     """What names mean, for as long as the test runs."""
     with Resolver.installed(monkeypatch) as installed:
         yield installed
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """The one Redis of the session. Tests ask for ``redis_url``."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> str:
+    """A Redis with nothing in it. Who wants to kill one starts it with :func:`running_redis`."""
+    client = shared_redis.client()
+    client.flushall()
+    client.close()
+    return shared_redis.url

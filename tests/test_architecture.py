@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"proxy.keeper.wire", "proxy.workingset", "proxy.packing", "proxy.journal", "proxy.stores", "proxy.classify"},
     {"proxy.experiment"},
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
-    {"proxy.upstream"},
+    {"proxy.upstream", "proxy.sharing"},
     {"proxy.redaction"},
     {"proxy.children", "proxy.listening"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},

@@ -177,54 +177,6 @@ def test_nothing_appended_is_lost_when_the_process_is_killed(tmp_path: Path, aft
     assert len(found) >= sum(line.endswith("\n") for line in told) > after
 
 
-def test_entries_stay_until_they_are_done(tmp_path: Path, reader: JournalReader) -> None:
-    """What was not settled is returned again, with the number of times that it was."""
-    write(tmp_path, *map(exchange, range(5)))
-    first = reader.take(2)
-    again = reader.take(2)
-
-    assert [(entry.seq, entry.taken) for entry in first + again] == [(1, 0), (2, 0), (1, 1), (2, 1)]
-    reader.done([entry.seq for entry in first])
-    assert indexes(reader) == [2, 3, 4]
-
-
-def test_nothing_overtakes_an_entry_of_its_user_that_backs_off(tmp_path: Path, reader: JournalReader) -> None:
-    """While one exchange waits for its next attempt, later ones of that user wait too, and other users' do not."""
-    write(tmp_path, *(exchange(index, user=user) for index in range(3) for user in ("ada", "bob")))
-    second = next(e for e in reader.take(10) if e.exchange.user_id == "ada" and e.exchange.first_index == 1)
-
-    reader.postpone([second.seq], "store is away", 1000)
-
-    assert indexes(reader, user="ada") == [0]
-    assert indexes(reader, user="bob") == [0, 1, 2]
-    later = datetime.now(UTC).timestamp() + 1001
-    assert indexes(reader, user="ada", now=later) == [0, 1, 2]
-    assert [entry.attempts for entry in reader.take(10, now=later) if entry.exchange.user_id == "ada"] == [0, 1, 0]
-
-
-def test_users_of_two_tenants_do_not_wait_for_each_other(tmp_path: Path, reader: JournalReader) -> None:
-    """The same user id in another tenant is another user."""
-    write(tmp_path, exchange(0, tenant="a"), exchange(1, tenant="b"))
-    reader.postpone([reader.take(1)[0].seq], "store is away", 1000)
-
-    assert indexes(reader) == [1]
-
-
-def test_a_parked_entry_is_listed_and_can_be_retried_or_dropped(tmp_path: Path, reader: JournalReader) -> None:
-    """A failed entry holds up nobody, keeps its reason, and leaves only when it is told to."""
-    write(tmp_path, exchange(0), exchange(1))
-    reader.park([1], "the model refuses", "store")
-
-    assert indexes(reader) == [1]
-    (failed,) = reader.failed(10)
-    assert (failed.seq, failed.user_id, failed.reason) == (1, "ada", "the model refuses")
-    assert reader.retry_failed() == 1
-    assert indexes(reader) == [0, 1]
-    reader.park([1], "again", "store")
-    assert reader.drop_failed() == 1
-    assert reader.failed(10) == []
-
-
 def test_counts_and_sequence_numbers_survive_an_empty_table(tmp_path: Path, reader: JournalReader) -> None:
     """A number is never given twice, so that "everything before this one" keeps its meaning."""
     assert (reader.last_seq(), reader.counts().oldest_age_s) == (0, None)

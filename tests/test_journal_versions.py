@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import JournalError
 from proxy.journal import JournalReader
-from proxy.journal.entries import Stage, checksum, encode
+from proxy.journal.entries import Seq, Stage, checksum, encode
 from proxy.models import Scope
 from tests.test_journal import AT, exchange, write
 from tests.test_journal_damage import GARBAGE, PAGE, overwrite
@@ -53,10 +53,10 @@ def schema(path: Path) -> list[tuple[str, str]]:
     return [*names, *columns, *version]
 
 
-def look(directory: Path) -> tuple[list[tuple[int, ...]], list[tuple[int, Stage, str]]]:
+def look(directory: Path) -> tuple[list[tuple[Seq, ...]], list[tuple[Seq, Stage, str]]]:
     """What is due, and what failed."""
     reader = JournalReader(directory)
-    due: list[tuple[int, ...]] = [(entry.seq, entry.attempts, entry.stage, entry.taken) for entry in reader.take(1000)]
+    due: list[tuple[Seq, ...]] = [(entry.seq, entry.attempts, entry.stage, entry.taken) for entry in reader.take(1000)]
     failed = [(each.seq, each.stage, each.reason) for each in reader.failed(1000)]
     reader.close()
     return due, failed

@@ -63,7 +63,7 @@ class Study:
         )
         vault.on_erase = self.learner.cancel
         self.worker = Worker(
-            vault.journal, vault.learn, vault.writing, fail_open, max_attempts=2, next_stage=lambda _: 0.0
+            vault.journal, vault.learn, vault.turns, fail_open, max_attempts=2, next_stage=lambda _: 0.0
         )
         self._folder = folder
         self._talk = conversations.Memory()

@@ -99,7 +99,7 @@ async def test_an_import_leaves_known_memories_as_they_are(vault: Vault) -> None
     (memory,) = turns(ADA, "as it was")
     line: dict[str, object] = {"id": memory.id, "user_id": "ada", "kind": "fact", "role": "user", "text": "changed"}
     line |= {"created_at": AT.isoformat(), "conversation_id": "c", "message_index": 0}
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.remember({ADA: [memory]})
     assert (await vault.take_in([json.dumps(line).encode()])).known == 1
     assert await listed(vault, ADA) == [["as it was"]]
@@ -219,7 +219,7 @@ async def test_what_a_user_states_is_found_once_and_stored(settings: Settings, m
     announced: list[wire.Changed] = []
     async with open_vault(settings, HOLDER) as vault:
         vault.on_change = announced.append
-        async with vault.writing:
+        async with vault.turns.pause():
             await vault.remember({ADA: turns_})
     async with open_vault(settings, HOLDER) as vault:
         pack = await vault.load(ADA)
@@ -359,10 +359,10 @@ async def test_what_could_not_be_learnt_is_learnt_the_next_time(
 
     with monkeypatch.context() as patch:
         patch.setattr(EmbeddedChroma, step, fail)
-        async with vault.writing:
+        async with vault.turns.pause():
             with pytest.raises(StoreError):
                 await vault.learn(batch)
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn(batch)
         await vault.learn(batch)
     assert (await listed(vault, ADA), await listed(vault, BOB)) == (
@@ -373,7 +373,7 @@ async def test_what_could_not_be_learnt_is_learnt_the_next_time(
 
 async def test_a_memory_by_hand_is_masked_and_wins(vault: Vault) -> None:
     """It takes the place of what was said about the same; the edit of one overwrites its text for good."""
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn([exchange("ada", "I'm vegetarian.")])
     added = await vault.add(ADA, "I'm vegan. Token: ghp_" + "A1b2C3d4" * 4 + "E5f6")
     assert added.text == "I'm vegan. Token: [secret: github_token]"
@@ -387,12 +387,12 @@ async def test_a_memory_by_hand_is_masked_and_wins(vault: Vault) -> None:
 
 async def test_who_has_memory_switched_off_is_told_nothing_and_teaches_nothing(vault: Vault) -> None:
     """What was there stays, and is there again when it is on."""
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn([exchange("ada", "The harbour is near.")])
     await vault.switch(ADA, off=True)
     async with aclosing(vault.load_parts(ADA)) as parts:
         assert [(len(part.pack.memories), part.off) async for part in parts] == [(0, True)]
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn([exchange("ada", "The zoo is far away.")])
     await vault.switch(ADA, off=False)
     assert len((await vault.load(ADA)).memories) == 1
@@ -409,7 +409,7 @@ async def test_the_least_useful_goes_first(settings: Settings) -> None:
     )
     async with open_vault(few, HOLDER) as vault:
         by_hand = await vault.add(ADA, "Ada has a boat.")
-        async with vault.writing:
+        async with vault.turns.pause():
             for day, text in enumerate(("The harbour is near.", "The zoo is far away.", "Trains are late.")):
                 said = [Message("user", text), Message("assistant", f"{text} So I have heard.")]
                 await vault.learn([Exchange("ada", f"c{day}", 0, said, AT + timedelta(days=day))])
@@ -437,12 +437,12 @@ async def test_an_erased_memory_does_not_come_back_from_the_journal(settings: Se
     async with aclosing(JournalWriter(settings.data_dir)) as journal:
         journal.start()
         await journal.append(waiting)
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn([waiting])
     (memory,) = [m for m in (await vault.memories(ADA, 9, None)).memories if m.role == "user"]
     receipt = await vault.erase(ADA, [memory.id])
     assert (receipt.memories, receipt.journal_entries) == (1, 1)
-    async with vault.writing:
+    async with vault.turns.pause():
         await vault.learn([entry.exchange for entry in vault.journal.take(9)])
     assert await listed(vault, ADA) == [["It is, by the river."]]
 

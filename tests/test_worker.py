@@ -16,6 +16,7 @@ from proxy.models import Exchange, Message, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.remember import worker as worker_module
+from proxy.remember.turns import LocalTurns
 from proxy.remember.worker import BATCH, Worker
 from proxy.tasks import Tasks
 
@@ -45,7 +46,7 @@ class Bench:
 
     def __init__(self, data_dir: Path) -> None:
         self.shelf = Shelf()
-        self.writing = asyncio.Lock()
+        self.turns = LocalTurns()
         self.reader = JournalReader(data_dir)
         self.worker = self.hire()
         self._data_dir = data_dir
@@ -55,7 +56,7 @@ class Bench:
         return Worker(
             self.reader,
             self.shelf.learn,
-            self.writing,
+            self.turns,
             FailOpen(Metrics()),
             max_attempts=max_attempts,
             next_stage=lambda _: wait_s,
@@ -286,7 +287,7 @@ async def test_an_erasure_waits_for_the_batch(bench: Bench) -> None:
     """While somebody else writes, no batch is taken; one that was taken before is not interrupted."""
     await bench.say("a")
     tasks = Tasks()
-    async with bench.writing:
+    async with bench.turns.hold(0):
         step = tasks.spawn(bench.worker.step(), name="step")
         assert await asyncio.to_thread(bench.reader.erase, Scope("ada")) == 1
     assert await step is None

@@ -11,6 +11,7 @@ from proxy.cli import options
 from proxy.cli.backend import Backend
 from proxy.config import Settings
 from proxy.errors import MemoryProxyError
+from proxy.sharing import shares_everything
 from proxy.tasks import Tasks
 
 T = TypeVar("T")
@@ -63,10 +64,10 @@ async def _open_directly(settings: Settings, stack: AsyncExitStack, tenant: str 
     from proxy.keeper.workshop import Workshop
 
     try:
-        if not create:
+        if not create and not shares_everything(settings):
             _require(settings.data_dir)
         holder = Holder(os.getpid(), "another memory-proxy command")
-        vault = await stack.enter_async_context(open_vault(settings, holder))
+        vault = await stack.enter_async_context(open_vault(settings, holder, exclusive=False))
         workshop = Workshop(vault, settings, Tasks())
         stack.push_async_callback(workshop.aclose)
     except OSError as exc:

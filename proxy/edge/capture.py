@@ -10,7 +10,7 @@ import msgspec
 from proxy.dialects.answer import Reply
 from proxy.dialects.folding import Fold
 from proxy.edge.conversation import Conversation
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.models import Details, Exchange, Usage
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
@@ -31,7 +31,7 @@ class Recorder:
     """
 
     def __init__(
-        self, journal: JournalWriter, redactor: Redactor, fail_open: FailOpen, metrics: Metrics, *, keep_blocks: bool
+        self, journal: Writer, redactor: Redactor, fail_open: FailOpen, metrics: Metrics, *, keep_blocks: bool
     ) -> None:
         self.fail_open = fail_open
         self._journal = journal

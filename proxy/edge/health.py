@@ -12,7 +12,7 @@ from proxy.edge.answers import JournalHealth, Liveness, Readiness
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.exposition import Exposition
 from proxy.errors import KeeperError
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
@@ -33,7 +33,7 @@ class Health:
     def __init__(
         self,
         dataplane: DataPlane,
-        journal: JournalWriter,
+        journal: Writer,
         link: KeeperLink,
         exposition: Exposition,
         keeper: KeeperClient,

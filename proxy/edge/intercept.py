@@ -25,7 +25,7 @@ from proxy.edge.spans import ChatSpans
 from proxy.errors import ApiError
 from proxy.experiment.arms import Place
 from proxy.identity import Identifier
-from proxy.journal import JournalWriter
+from proxy.journal import Writer
 from proxy.models import Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
 from proxy.observe.served import SERVED, Served
@@ -84,7 +84,7 @@ class Interceptor:
         relay: Relay,
         recall: RecallService,
         recorder: Recorder,
-        journal: JournalWriter,
+        journal: Writer,
         commands: Commands | None,
         identifier: Identifier,
         measures: Measures,

@@ -61,8 +61,9 @@ async def open_store_archive(memories: MemoriesOf, progress: Callable[[int], Non
     with tempfile.TemporaryDirectory(prefix="memory-proxy-eval-") as name:
         async with open_vault(make_settings(Path(name)), Holder(os.getpid(), "memory-proxy eval")) as vault:
             for done, (user_id, said) in enumerate(memories.items(), start=1):
-                async with vault.writing:
-                    await vault.remember({Scope(user_id): said})
+                scope = Scope(user_id)
+                async with vault.writing(scope):
+                    await vault.remember({scope: said})
                 progress(done)
             yield StoredArchive(vault)
 

@@ -14,6 +14,8 @@ encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Exchange).decode
 
 
+# What an entry is known by: the number of its row, or its part and its place in a stream. Opaque to callers.
+Seq = int | str
 Stage = Literal["store", "extract"]
 STAGES: Final[tuple[Stage, ...]] = ("store", "extract")
 
@@ -25,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
     was settled last: if ever, whoever had it ended meanwhile. *user_key*: :attr:`proxy.models.Scope.key`.
     """
 
-    seq: int
+    seq: Seq
     exchange: Exchange
     attempts: int
     stage: int
@@ -36,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
 class FailedEntry(msgspec.Struct, frozen=True):
     """An entry that nobody tries any more, at what, and why. It stays until it is retried, dropped or erased."""
 
-    seq: int
+    seq: Seq
     user_id: str
     tenant: str
     stage: Stage

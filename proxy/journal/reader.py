@@ -14,14 +14,14 @@ import structlog
 
 import proxy.journal.queries as queries
 from proxy.errors import JournalError
+from proxy.journal.base import Change
 from proxy.journal.database import BUSY_S, Database, FullError
-from proxy.journal.entries import STAGES, Entry, FailedEntry, JournalCounts, checksum, decode, encode
+from proxy.journal.entries import STAGES, Entry, FailedEntry, JournalCounts, Seq, checksum, decode, encode
 from proxy.models import Exchange, Scope
 
 T = TypeVar("T")
 Row = tuple[int, object, object, int, int, str, int | None]
 Select = Callable[[int, sqlite3.Connection], list[Row]]
-Change = Callable[[Exchange], Exchange | None]
 
 # While work goes on the log is folded in from this size, when idle from that: a fsync for every exchange buys nothing.
 _BUSY_LOG_BYTES = 1 << 20
@@ -52,7 +52,11 @@ class JournalReader:
         self._empty_log = True
         self._rewrite_file = False
 
-    def take(self, limit: int, *, now: float | None = None) -> list[Entry]:
+    def find_parts(self) -> Sequence[int]:
+        """All is in one part."""
+        return (0,)
+
+    def take(self, limit: int, *, part: int = 0, now: float | None = None) -> list[Entry]:
         """The oldest due entries that are to be stored, at most *limit*, in the order in which they were appended.
 
         They stay pending, and are returned again, until they are settled. A damaged row is parked instead of returned.
@@ -68,24 +72,31 @@ class JournalReader:
         """
         return self._take(limit, partial(_select_user, busy, time.time() if now is None else now))
 
-    def put_back(self, seqs: Sequence[int]) -> None:
+    def keep_user(self, _: str) -> bool:
+        """Nobody else takes any."""
+        return True
+
+    def release_user(self, _: str) -> None:
+        """Nobody else waits for them."""
+
+    def put_back(self, seqs: Sequence[Seq]) -> None:
         """These were taken and not touched: they count as not handed out that time."""
         self._write(lambda connection: connection.executemany(queries.PUT_BACK, _each(seqs)))
 
-    def done(self, seqs: Sequence[int]) -> None:
+    def done(self, seqs: Sequence[Seq]) -> None:
         """Deletes entries of which nothing is left to be done."""
         self._write(lambda connection: connection.executemany(queries.DONE, _each(seqs)))
 
-    def advance(self, seqs: Sequence[int], delay_s: float) -> None:
+    def advance(self, seqs: Sequence[Seq], delay_s: float) -> None:
         """What was stored is to be extracted from, in *delay_s*."""
         self._settle(queries.ADVANCE, [(time.time() + delay_s, seq) for seq in seqs], seqs)
 
-    def postpone(self, seqs: Sequence[int], reason: str, delay_s: float, *, counted: bool = True) -> None:
+    def postpone(self, seqs: Sequence[Seq], reason: str, delay_s: float, *, counted: bool = True) -> None:
         """These, and what follows them of the same users, are not due for *delay_s*. *counted*: an attempt failed."""
         until = time.time() + delay_s
         self._settle(queries.POSTPONE, [(int(counted), until, reason, seq) for seq in seqs], seqs)
 
-    def park(self, seqs: Sequence[int], reason: str, kind: str, *, counted: bool = False) -> None:
+    def park(self, seqs: Sequence[Seq], reason: str, kind: str, *, counted: bool = False) -> None:
         """Gives up on entries until :meth:`release` of *kind* or :meth:`retry_failed`; later ones go on. *counted*: one
         more attempt failed.
         """
@@ -169,7 +180,7 @@ class JournalReader:
         self._fold(_IDLE_LOG_BYTES)
         return []
 
-    def _settle(self, query: str, parameters: Sequence[tuple[object, ...]], seqs: Sequence[int]) -> None:
+    def _settle(self, query: str, parameters: Sequence[tuple[object, ...]], seqs: Sequence[Seq]) -> None:
         """Runs *query* for each of *parameters*, and begins to count anew how often *seqs* are handed out."""
 
         def work(connection: sqlite3.Connection) -> None:
@@ -222,7 +233,7 @@ def _run_with_room(database: Database, work: Callable[[sqlite3.Connection], T]) 
     return database.run(work)
 
 
-def _each(seqs: Iterable[int]) -> list[tuple[int]]:
+def _each(seqs: Iterable[Seq]) -> list[tuple[Seq]]:
     return [(seq,) for seq in seqs]
 
 

@@ -24,7 +24,7 @@ from proxy.models import Exchange, Scope
 T = TypeVar("T")
 
 _INSERT = "INSERT INTO entries (user_key, user_id, tenant, created_at, payload, crc) VALUES "
-_HOLD_BYTES = 64 << 20
+HOLD_BYTES = 64 << 20
 _MAX_BYTES = 1 << 30
 # Held exchanges are safe from nothing: a disk that works again is found soon. An attempt costs a few milliseconds.
 _LONGEST_RETRY_S = 2.0
@@ -45,8 +45,10 @@ class _Waiting(NamedTuple):
 
 
 class _Discard(NamedTuple):
-    user_key: str
-    done: asyncio.Future[int]
+    """What waits is to be given up: one user's, or with None everybody's."""
+
+    user_key: str | None
+    done: asyncio.Future[list[Draft]]
 
 
 class JournalWriter:
@@ -64,7 +66,7 @@ class JournalWriter:
         *,
         on_written: Callable[[], None] | None = None,
         on_cost: Callable[[float], None] | None = None,
-        hold_bytes: int = _HOLD_BYTES,
+        hold_bytes: int = HOLD_BYTES,
         max_bytes: int = _MAX_BYTES,
         busy_s: float = BUSY_S,
         backoff: Backoff | None = None,
@@ -114,23 +116,42 @@ class JournalWriter:
         and tried again, unless the error says that it is lost. Cancelling the wait does not take it back.
         """
         began = time.thread_time()
-        if not self._open:
-            raise self._lose("the journal is closed")
-        item = _Waiting(self._admit(exchange), self._loop.create_future())
-        self._handover.begin(self._loop)
-        self._queue.put(item)
+        done = self._enqueue(self._draft(exchange))
         if self._on_cost is not None:
             self._on_cost(time.thread_time() - began)
+        await self._wait_for(done)
+
+    async def append_draft(self, admitted: Draft) -> None:
+        """As :meth:`append`, of what is encoded already."""
+        await self._wait_for(self._enqueue(admitted))
+
+    def _enqueue(self, admitted: Draft) -> asyncio.Future[None]:
+        if not self._open:
+            raise self._lose("the journal is closed")
+        self._admit(admitted)
+        item = _Waiting(admitted, self._loop.create_future())
+        self._handover.begin(self._loop)
+        self._queue.put(item)
+        return item.done
+
+    async def _wait_for(self, done: asyncio.Future[None]) -> None:
         try:
-            await item.done
+            await done
         finally:
             self._handover.end()
 
     async def discard(self, scope: Scope) -> int:
         """Forgets what is held of this user and not yet written; answers how many exchanges that were."""
+        return len(await self._give_up(scope.key))
+
+    async def withdraw(self) -> list[Draft]:
+        """What is held and not yet written, in order, for somebody who can write it elsewhere. It is held no longer."""
+        return await self._give_up(None)
+
+    async def _give_up(self, user_key: str | None) -> list[Draft]:
         if not self._open:
-            return 0
-        item = _Discard(scope.key, self._loop.create_future())
+            return []
+        item = _Discard(user_key, self._loop.create_future())
         self._queue.put(item)
         return await item.done
 
@@ -143,18 +164,19 @@ class JournalWriter:
             await self._ended.wait()
             await asyncio.to_thread(self._thread.join)
 
-    def _admit(self, exchange: Exchange) -> Draft:
+    def _draft(self, exchange: Exchange) -> Draft:
         try:
-            admitted = draft(exchange)
+            return draft(exchange)
         except JournalError as exc:
             raise self._lose(str(exc)) from exc
+
+    def _admit(self, admitted: Draft) -> None:
         size = len(admitted.payload)
         if size > self._largest:
             raise self._lose("larger than half of the journal may be")
         if self._bytes_in - self._bytes_out + size > self._hold_bytes:
             raise self._lose(f"too much waits to be written, {self._failing or 'slow disk'}")
         self._bytes_in += size
-        return admitted
 
     def _lose(self, reason: str) -> JournalError:
         """Counts what cannot be kept. Told of at 1, 2, 4, 8 …: a disk may be full for many exchanges."""
@@ -198,13 +220,13 @@ class JournalWriter:
         else:
             self._closing = True
 
-    def _take_out(self, user_key: str) -> int:
-        """Removes one user's exchanges; who still waits for one has been answered by the erasure."""
-        out = [item for item in self._pending if item.draft.user_key == user_key]
-        self._pending = deque(item for item in self._pending if item.draft.user_key != user_key)
+    def _take_out(self, user_key: str | None) -> list[Draft]:
+        """Removes one user's exchanges, or all; who still waits for one has been answered by that."""
+        out = [item for item in self._pending if user_key in (None, item.draft.user_key)]
+        self._pending = deque(item for item in self._pending if user_key not in (None, item.draft.user_key))
         self._bytes_out += sum(len(item.draft.payload) for item in out)
         self._on_loop(_settle, [item.done for item in out], None)
-        return len(out)
+        return [item.draft for item in out]
 
     def _write(self) -> None:
         """Writes all that waits, oldest first. On failure the rest stays, and whoever waits is told."""

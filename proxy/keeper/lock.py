@@ -3,13 +3,17 @@
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
+from proxy.config import Settings
 from proxy.errors import LockedError
+from proxy.sharing import shares_everything
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -71,6 +75,27 @@ class DataDirLock:
         if holder.url is None:
             return f"{where} is in use by {holder.what} (process {holder.pid})"
         return f"{where} is in use by {holder.what} (process {holder.pid}); add --server {holder.url}"
+
+
+@contextmanager
+def lock_data_dir(settings: Settings, holder: Holder, *, patience_s: float, exclusive: bool) -> Iterator[bool]:
+    """Whether the data directory is the caller's alone in the block.
+
+    It need not be, with *exclusive* false, where store and journal are shared: then all that the directory has is what
+    a replica could not append to the journal, and whoever has it sees to that.
+
+    Raises:
+        LockedError: another process has it.
+    """
+    with ExitStack() as stack:
+        owner = True
+        try:
+            stack.enter_context(DataDirLock(settings.data_dir, holder, patience_s=patience_s))
+        except LockedError:
+            if exclusive or not shares_everything(settings):
+                raise
+            owner = False
+        yield owner
 
 
 def read_holder(data_dir: Path) -> Holder | None:

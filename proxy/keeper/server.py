@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from proxy.config import Settings
-from proxy.errors import ApiError, KeeperError, MemoryProxyError
+from proxy.errors import ApiError, JournalError, KeeperError, MemoryProxyError
+from proxy.journal import JournalCounts
 from proxy.keeper import wire
 from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
@@ -53,6 +54,7 @@ class KeeperServer:
         self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
         self._numbers = count(1)
         self._bulletin = Bulletin(vault)
+        self._counts = JournalCounts(0, 0, 0, None)  # when it was looked at last
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
@@ -101,7 +103,7 @@ class KeeperServer:
 
     def _accept(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         if isinstance(request, wire.Journaled):
-            self._workshop.worker.notice()
+            self._workshop.notice_entry()
             return
         if isinstance(request, wire.Held):
             if request.number in self._inquiries:
@@ -204,13 +206,18 @@ class KeeperServer:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
-        counts = await asyncio.to_thread(self._vault.journal.counts)
+        trouble = self._workshop.worker.trouble
+        try:
+            counts = self._counts = await asyncio.to_thread(self._vault.journal.counts)
+        except JournalError as exc:
+            # A keeper whose journal is away is up all the same: memories are loaded, and chats get them.
+            counts, trouble = self._counts, trouble or f"journal: {exc}"
         return wire.KeeperStatus(
             os.getpid(),
             counts.pending,
             counts.failed,
             counts.oldest_age_s,
-            self._workshop.worker.trouble,
+            trouble,
             counts.extracting,
         )
 
@@ -250,7 +257,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
             task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
         server.close()
-        async with vault.writing:  # a batch under way is brought to its end
+        async with vault.turns.pause():  # a batch under way is brought to its end
             await tasks.cancel()
         await workshop.aclose()
         path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ The keeper's server puts it on a socket; the command line uses it directly when 
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -17,16 +17,16 @@ from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder
 from proxy.embedders.measured import measure
 from proxy.extraction import Extraction
-from proxy.journal import JournalReader
 from proxy.keeper import wire
 from proxy.keeper.catalogue import Catalogue, isoformat
 from proxy.keeper.erasure import find_related, sign, strike_out
-from proxy.keeper.lock import DataDirLock, Holder
+from proxy.keeper.lock import Holder, lock_data_dir
 from proxy.ledger import Ledger
 from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
+from proxy.remember.access import Access, open_access
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
 from proxy.remember.lines import parse
 from proxy.remember.plan import Draft, Plan
@@ -52,24 +52,27 @@ class Vault:
 
     *on_change* hears of every change after it is durable, *on_erase* of every erasure before it begins. Writing and
     erasing exclude each other, so that nothing erased comes back through a write that was already under way: whoever
-    calls a method that says so holds :attr:`writing`.
+    calls a method that says so has the users' turn, see :meth:`writing`.
     """
 
     def __init__(
         self,
         store: Store,
         embedder: Embedder,
-        journal: JournalReader,
+        access: Access,
         ledger: Ledger,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self.metrics = metrics
         self.embedder = embedder
-        self.journal = journal
+        self.journal = access.journal
+        self.turns = access.turns
+        self.spill = access.spill
         self.ledger = ledger
         self.scribe = Scribe(store, embedder, metrics)
-        self.writing = asyncio.Lock()
+        # What another keeper has written is not on our shelves.
+        self.turns.on_return = self.scribe.forget_part
         self.on_erase: Callable[[Scope], None] = lambda _: None
         self.catalogue = Catalogue(store)
         self._store = store
@@ -84,6 +87,12 @@ class Vault:
     @on_change.setter
     def on_change(self, heard: OnChange) -> None:
         self.scribe.on_change = heard
+
+    def writing(self, scope: Scope) -> AbstractAsyncContextManager[object]:
+        """It is the caller's turn to write for a user, and for all in the same part. Raises StoreError where it cannot
+        be had.
+        """
+        return self.turns.hold(self.turns.find_part(scope))
 
     async def prepare(self) -> None:
         """Reads ahead what the first calls would otherwise wait for: two seconds with 100,000 users.
@@ -123,7 +132,7 @@ class Vault:
         return await asyncio.to_thread(self._store.fetch_ids, scope, ids)
 
     async def shelf(self, scope: Scope) -> Shelf:
-        """What is known of a user's memories. The caller holds :attr:`writing`, and changes nothing."""
+        """What is known of a user's memories. The caller has the turn, and changes nothing."""
         return await self.scribe.look(scope)
 
     async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
@@ -139,7 +148,7 @@ class Vault:
     # Writing.
 
     async def learn(self, exchanges: Sequence[Exchange]) -> None:
-        """Keeps what is worth it of *exchanges*. The caller holds :attr:`writing`.
+        """Keeps what is worth it of *exchanges*. The caller has the turn.
 
         Raises:
             EmbedderError, StoreError: nothing was announced; taking the same exchanges again is harmless.
@@ -156,13 +165,13 @@ class Vault:
         await self._carry_out(plans)
 
     async def learn_facts(self, scope: Scope, extraction: Extraction) -> None:
-        """Keeps the facts that a model has found. The caller holds :attr:`writing`. Raises as :meth:`learn`."""
+        """Keeps the facts that a model has found. The caller has the turn. Raises as :meth:`learn`."""
         plan = await self.scribe.plan(scope)
         take_facts(plan, scope, extraction, self.ledger.tombstone(scope.key))
         await self._carry_out({scope: plan})
 
     async def remember(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
-        """Stores memories as they are. The caller holds :attr:`writing`. Raises as :meth:`learn`."""
+        """Stores memories as they are. The caller has the turn. Raises as :meth:`learn`."""
         plans = {scope: await self.scribe.plan(scope) for scope in memories}
         for scope, some in memories.items():
             for memory in some:
@@ -177,11 +186,13 @@ class Vault:
         await self.catalogue.note_activity(
             {scope: [draft.memory for draft in plan.added.values()] for scope, plan in plans.items()}
         )
+        for scope in plans:
+            self.turns.check(self.turns.find_part(scope))
         await self.scribe.carry_out(plans)
 
     async def add(self, scope: Scope, text: str) -> Memory:
         """A memory written by hand, which goes before what was said."""
-        async with self.writing:
+        async with self.writing(scope):
             plan = await self.scribe.plan(scope)
             memory = add_by_hand(plan, scope, self._redactor.redact(text).text, now())
             await self._carry_out({scope: plan})
@@ -189,7 +200,7 @@ class Vault:
 
     async def edit(self, scope: Scope, memory_id: str, text: str | None, *, restore: bool = False) -> Memory | None:
         """The memory with another *text*, and with *restore* as one that holds; None where there is none."""
-        async with self.writing:
+        async with self.writing(scope):
             found = await self.fetch(scope, [memory_id])
             plan = await self.scribe.plan(scope)
             item = plan.shelf.get(memory_id)
@@ -206,7 +217,7 @@ class Vault:
 
     async def switch(self, scope: Scope, *, off: bool) -> None:
         """Memory is off for a user, or on again. What is there stays."""
-        async with self.writing:
+        async with self.writing(scope):
             await asyncio.to_thread(self.ledger.switch, scope.key, off=off)
             self.on_change(wire.Changed(scope, off=off))
 
@@ -215,7 +226,7 @@ class Vault:
         if self._retention.max_age_days is None:
             return
         for scope in await self.catalogue.scopes():
-            async with self.writing:
+            async with self.writing(scope):
                 await self._carry_out({scope: await self.scribe.plan(scope)})
 
     async def erase(self, scope: Scope, memory_ids: Sequence[str] | None, *, held: int = 0) -> wire.Receipt:
@@ -226,7 +237,7 @@ class Vault:
         history that a client sends again brings it back.
         """
         self.on_erase(scope)
-        async with self.writing:
+        async with self.writing(scope):
             at = now()
             if memory_ids is None:
                 erased, entries = await self._erase_user(scope)
@@ -298,7 +309,7 @@ class Vault:
         return wire.Imported(stored, known, parsed.errors)
 
     async def _store_unknown(self, scope: Scope, batch: Sequence[Draft]) -> int:
-        async with self.writing:
+        async with self.writing(scope):
             plan = await self.scribe.plan(scope)
             for draft in batch:
                 if draft.memory.id not in plan.shelf:
@@ -313,24 +324,29 @@ class Vault:
         await self.embedder.aclose()
         await asyncio.to_thread(self._store.close)
         await asyncio.to_thread(self.journal.close)
+        await self.turns.aclose()
         await asyncio.to_thread(self.ledger.close)
 
 
 @asynccontextmanager
-async def open_vault(settings: Settings, holder: Holder, *, patience_s: float = 0) -> AsyncIterator[Vault]:
-    """Locks the data directory of *settings* and opens what is in it.
+async def open_vault(
+    settings: Settings, holder: Holder, *, patience_s: float = 0, exclusive: bool = True
+) -> AsyncIterator[Vault]:
+    """Locks the data directory of *settings* and opens what is in it, and what replicas share.
+
+    With *exclusive* false, what all of it is shared is opened beside another process, too.
 
     Raises:
-        LockedError: another process has it.
-        StoreError, JournalError, EmbedderError: it cannot be opened.
+        LockedError: another process has the data directory.
+        ConfigError, StoreError, JournalError, EmbedderError: it cannot be opened.
     """
-    with DataDirLock(settings.data_dir, holder, patience_s=patience_s):
+    with lock_data_dir(settings, holder, patience_s=patience_s, exclusive=exclusive) as owner:
         metrics = Metrics("keeper")
         embedder = measure(open_embedder(settings), partial(metrics.observe, "embed_seconds"))
         ledger = await asyncio.to_thread(Ledger, settings.data_dir)
         store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir, ledger)
         store = MeasuredStore(store, partial(_note_call, metrics))
-        vault = Vault(store, embedder, JournalReader(settings.data_dir), ledger, settings, metrics)
+        vault = Vault(store, embedder, open_access(settings, owner=owner), ledger, settings, metrics)
         try:
             yield vault
         finally:

@@ -70,7 +70,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 class FailedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A journal entry that was set aside. *stage*: what failed, storing it or extracting facts from it."""
 
-    seq: int
+    seq: int | str
     user_id: str
     stage: str
     attempts: int

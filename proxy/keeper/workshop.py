@@ -13,6 +13,7 @@ from proxy.models import Exchange, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.tracing import Tracing
 from proxy.remember.asking import WatchedExtractor
+from proxy.remember.courier import Courier
 from proxy.remember.learner import Learner
 from proxy.remember.worker import Worker
 from proxy.tasks import Tasks
@@ -50,19 +51,28 @@ class Workshop:
         self.worker = Worker(
             vault.journal,
             vault.learn,
-            vault.writing,
+            vault.turns,
             fail_open,
             max_attempts=attempts,
             next_stage=self._find_next_stage,
         )
+        self._courier = None if vault.spill is None else Courier(vault.spill, self.worker.notice)
 
     def start(self) -> list[asyncio.Task[None]]:
         """Starts working. None of the tasks ends by itself."""
         tasks = [self._tasks.spawn(self.worker.run(), name="worker")]
         if self._learner is not None:
             tasks.append(self._tasks.spawn(self._learner.run(), name="learner"))
+        if self._courier is not None:
+            tasks.append(self._tasks.spawn(self._courier.run(), name="courier"))
         tasks.append(self._tasks.spawn(self._apply_retention(), name="retention"))
         return tasks
+
+    def notice_entry(self) -> None:
+        """An exchange was appended to the journal, or to what is to be brought there."""
+        self.worker.notice()
+        if self._courier is not None:
+            self._courier.notice()
 
     def notice(self) -> None:
         """There is something new in the journal."""
@@ -76,6 +86,8 @@ class Workshop:
         Answers how many entries were settled meanwhile, by whom ever, and how many were not.
         """
         journal = self._vault.journal
+        if self._courier is not None:
+            await self._courier.deliver()
         last = await asyncio.to_thread(journal.last_seq)
         before = await asyncio.to_thread(journal.counts)
         await self.worker.flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Any, Final, Protocol
 
@@ -9,7 +10,7 @@ import structlog
 
 from proxy.errors import EmbedderError, ExtractionError, JournalError, StoreError
 from proxy.extraction import Batch, Extraction, Known, Said
-from proxy.journal import Entry, JournalReader
+from proxy.journal import Entry, Reader
 from proxy.journal.backoff import delay
 from proxy.models import Exchange, Memory, Record, Scope
 from proxy.observe.failopen import FailOpen
@@ -31,13 +32,14 @@ _IDLE_S: Final = 1.0
 _FIRST_DELAY_S: Final = 5.0
 _LONGEST_DELAY_S: Final = 600.0
 _KIND: Final = "extraction"
+# Well within the time after which another keeper would take a user for abandoned.
+_KEEP_EVERY_S: Final = 10.0
 
 
 class Memories(Protocol):
     """What the learner needs of the vault. All raise StoreError, *learn_facts* EmbedderError, too."""
 
-    @property
-    def writing(self) -> asyncio.Lock: ...
+    def writing(self, scope: Scope) -> AbstractAsyncContextManager[object]: ...
 
     async def shelf(self, scope: Scope) -> Shelf: ...
 
@@ -54,7 +56,7 @@ class Learner:
 
     def __init__(
         self,
-        journal: JournalReader,
+        journal: Reader,
         memories: Memories,
         extract: Callable[[Scope, Batch], Coroutine[Any, Any, Extraction]],
         fail_open: FailOpen,
@@ -122,13 +124,32 @@ class Learner:
             self._at_work[key] = self._tasks.spawn(self._work(key, entries), name="learn")
 
     async def _work(self, key: str, entries: list[Entry]) -> None:
+        keeping = self._tasks.spawn(self._keep(key), name="keep-user")
         try:
             for _, group in groupby(entries, key=lambda entry: entry.exchange.conversation_id):
                 if not await self._look_at(list(group)):
                     return  # order: what follows waits, too
         finally:
-            del self._at_work[key]
-            self._news.set()
+            keeping.cancel()
+            try:
+                await asyncio.to_thread(self._journal.release_user, key)
+            except JournalError as exc:  # the user is free after a while in any case
+                log.warning("learning_failed", reason=f"journal: {exc}")
+            finally:
+                del self._at_work[key]
+                self._news.set()
+
+    async def _keep(self, key: str) -> None:
+        """Says that the user is being worked for; stops the work when another keeper has taken it over."""
+        while True:
+            await asyncio.sleep(_KEEP_EVERY_S)
+            try:
+                ours = await asyncio.to_thread(self._journal.keep_user, key)
+            except JournalError as exc:
+                log.warning("learning_failed", reason=f"journal: {exc}")
+                continue
+            if not ours and key in self._asking:
+                self._asking[key].cancel()
 
     async def _look_at(self, entries: list[Entry]) -> bool:
         """One conversation's new exchanges. Whether they are settled."""
@@ -161,13 +182,13 @@ class Learner:
 
     async def _learn(self, entries: list[Entry]) -> None:
         scope = entries[0].exchange.scope
-        async with self._memories.writing:
+        async with self._memories.writing(scope):
             shelf = await self._memories.shelf(scope)
             batch = await self._read(shelf, scope, [entry.exchange for entry in entries])
         if not any(said.role == "user" and not said.context for said in batch.messages):
             return
         extraction = await self._ask(scope, batch)
-        async with self._memories.writing:
+        async with self._memories.writing(scope):
             await self._memories.learn_facts(scope, extraction)
 
     async def _ask(self, scope: Scope, batch: Batch) -> Extraction:
@@ -178,7 +199,7 @@ class Learner:
             del self._asking[scope.key]
             asking.cancel()  # does nothing to one that has ended
         if asking.cancelled():
-            raise ExtractionError("something of this user was erased meanwhile", counted=False)
+            raise ExtractionError("something of this user was erased, or is done by another keeper", counted=False)
         found: Extraction = asking.result()
         return found
 

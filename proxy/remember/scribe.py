@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.embedders.base import Embedder
 from proxy.keeper import wire
-from proxy.models import Record, Scope
+from proxy.models import Record, Scope, find_part
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.remember.plan import Plan
@@ -51,6 +51,11 @@ class Scribe:
     def forget(self, scope: Scope) -> None:
         """Reads the user's memories anew when they are needed next."""
         self._shelves.pop(scope.key, None)
+
+    def forget_part(self, part: int) -> None:
+        """As :meth:`forget`, of all users in *part*: somebody else has written there."""
+        for key in [key for key in self._shelves if find_part(key) == part]:
+            del self._shelves[key]
 
     async def carry_out(self, plans: Mapping[Scope, Plan]) -> None:
         """Writes what *plans* say.

@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 import structlog
 
 from proxy.errors import EmbedderError, JournalError, StoreError
-from proxy.journal import Entry, JournalReader
+from proxy.journal import Entry, Reader, Seq
 from proxy.journal.backoff import delay
 from proxy.models import Exchange, now
 from proxy.observe.failopen import FailOpen
+from proxy.remember.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +48,16 @@ class Worker:
 
     *learn* stores what is worth it and raises StoreError or EmbedderError when it cannot; the entries then wait, are
     tried again, and after *max_attempts* set aside: until somebody asks, or, if nothing at all could be stored
-    since they came, until something can. *writing* is held from taking a batch to its end, so that an erasure never
-    falls in between. *next_stage*: stored entries go on to be looked at by a model instead of being done.
+    since they came, until something can. A batch is of one part, whose turn is held from taking it to its end, so that
+    an erasure never falls in between; a part in which another keeper writes is left to that one. *next_stage*: stored
+    entries go on to be looked at by a model instead of being done.
     """
 
     def __init__(
         self,
-        journal: JournalReader,
+        journal: Reader,
         learn: Learn,
-        writing: asyncio.Lock,
+        turns: Turns,
         fail_open: FailOpen,
         *,
         max_attempts: int,
@@ -64,7 +66,10 @@ class Worker:
         self.trouble: str | None = None
         self._journal = journal
         self._learn = learn
-        self._writing = writing
+        self._turns = turns
+        # Where the last batch was from: the next one is from another part, if there is one that has any.
+        self._last_part = -1
+        self._unreached = False
         self._fail_open = fail_open
         self._max_attempts = max_attempts
         self._next_stage = next_stage
@@ -90,24 +95,43 @@ class Worker:
     async def flush(self) -> None:
         """Tries everything that waits to be stored now, also what waits for a retry."""
         last = await asyncio.to_thread(self._journal.last_seq)
-        async with self._writing:
+        async with self._turns.pause():
             await asyncio.to_thread(self._journal.hasten)
         while await asyncio.to_thread(self._journal.unsettled, last, extracting=False):
-            if await self.step() is None:
+            if await self.step(patient=True) is None:
                 break
 
-    async def step(self) -> tuple[int, int] | None:
-        """One batch: how many entries were stored and how many not, or None when nothing is due."""
-        async with self._writing:
-            try:
-                entries = await self._take()
-                return await self._work(entries) if entries else None
-            except JournalError as exc:
-                self._note(f"journal: {exc}")
-                return None
+    async def step(self, *, patient: bool = False) -> tuple[int, int] | None:
+        """One batch: how many entries were stored and how many not, or None when nothing is due, or with *patient*
+        false what is due is in parts in which another keeper writes.
+        """
+        try:
+            for part in self._order(await asyncio.to_thread(self._journal.find_parts)):
+                done = await self._work_in(part, patient=patient)
+                if done is not None:
+                    return done
+        except JournalError as exc:
+            self._miss(f"journal: {exc}")
+        except StoreError as exc:  # whose turn it is cannot be told
+            self._miss(str(exc))
+        else:
+            self._reach()
+        return None
 
-    async def _take(self) -> list[Entry]:
-        taken = await asyncio.to_thread(self._journal.take, BATCH)
+    def _order(self, parts: Sequence[int]) -> list[int]:
+        """*parts*, beginning behind the one that had the last batch."""
+        return sorted(parts, key=lambda part: (part <= self._last_part, part))
+
+    async def _work_in(self, part: int, *, patient: bool) -> tuple[int, int] | None:
+        async with self._turns.hold(part, patient=patient) as mine:
+            entries = await self._take(part) if mine else []
+            if not entries:
+                return None
+            self._last_part = part
+            return await self._work(entries)
+
+    async def _take(self, part: int) -> list[Entry]:
+        taken = await asyncio.to_thread(self._journal.take, BATCH, part=part)
         entries = _limit(taken)
         if len(entries) < len(taken):
             await asyncio.to_thread(self._journal.put_back, [entry.seq for entry in taken[len(entries) :]])
@@ -148,8 +172,8 @@ class Worker:
         return Failure("something unforeseen; the keeper's log says what", foreseen=False) if step.failed else None
 
     async def _settle(self, entries: list[Entry]) -> None:
-        further: dict[float, list[int]] = {}
-        done: list[int] = []
+        further: dict[float, list[Seq]] = {}
+        done: list[Seq] = []
         for entry in entries:
             wait_s = self._next_stage(entry.exchange)
             (done if wait_s is None else further.setdefault(wait_s, [])).append(entry.seq)
@@ -178,6 +202,15 @@ class Worker:
     def _blame(self, entry: Entry, failure: Failure) -> str:
         worked_since = self._stored_at is not None and self._stored_at > entry.exchange.at
         return ENTRY if worked_since or not failure.foreseen else OUTAGE
+
+    def _miss(self, reason: str) -> None:
+        self._unreached = True
+        self._note(reason)
+
+    def _reach(self) -> None:
+        """The journal can be read, and there is nothing in it by which the store could show that it works."""
+        if self._unreached:
+            self._unreached, self.trouble = False, None
 
     def _note(self, reason: str) -> None:
         if reason != self.trouble:

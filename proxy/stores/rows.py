@@ -8,10 +8,10 @@ from zlib import crc32
 
 import numpy as np
 
-from proxy.models import Scope
+from proxy.models import PARTS, Scope, find_part
 
-# A user's load costs the same with 1,000 and with 100,000 memories of others (see `memory-proxy bench`).
-SHARDS: Final = 16
+# A part's records are in a shard of their own.
+SHARDS: Final = PARTS
 # What the ledger calls the row in which a user is named; rows of records have 16 characters or more.
 USER_ROW: Final = "user"
 
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 def find_shard(user_key: str) -> int:
     """The number of the shard in which all records of a user are."""
-    return crc32(user_key.encode()) % SHARDS
+    return find_part(user_key)
 
 
 def name_row(scope: Scope, memory_id: str) -> str:
