@@ -23,7 +23,7 @@ from proxy.models import Exchange, Memory, Message, Record, Scope, now
 from proxy.remember.records import refresh
 from proxy.remember.segment import make_turn
 from proxy.statements import Statement
-from proxy.stores.chroma import EmbeddedChroma
+from proxy.stores.embedded import EmbeddedChroma
 from proxy.tasks import Tasks
 from proxy.text import ANALYSIS
 from proxy.workingset import WorkingSet

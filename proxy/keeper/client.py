@@ -17,7 +17,7 @@ from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_changes = msgspec.msgpack.Decoder(wire.Changed)
+_pushes: msgspec.msgpack.Decoder[wire.Changed | wire.Sync] = msgspec.msgpack.Decoder(wire.Changed | wire.Sync)
 _failures = msgspec.msgpack.Decoder(wire.Failure)
 
 Answers = asyncio.Queue[msgspec.Raw | KeeperError]
@@ -26,12 +26,14 @@ Answers = asyncio.Queue[msgspec.Raw | KeeperError]
 class KeeperClient:
     """Calls to the keeper, and its announcements. For one event loop; any number of calls may be under way.
 
-    *on_change* hears of every change, in order. *on_connect* runs after each new connection: what was announced while
+    *on_change* hears of every change, in order, and *on_sync* between them how far they can be relied on, where other
+    replicas write, too. *on_connect* runs after each new connection: what was announced while
     there was none is unknown then.
     """
 
     def __init__(self, path: Path, tasks: Tasks) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
+        self.on_sync: Callable[[wire.Sync], None] = lambda _: None
         self.on_connect: Callable[[], None] = lambda: None
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
@@ -69,7 +71,11 @@ class KeeperClient:
 
     def _receive(self, envelope: wire.Envelope) -> None:
         if envelope.number == 0:
-            self.on_change(_changes.decode(envelope.payload))
+            push = _pushes.decode(envelope.payload)
+            if isinstance(push, wire.Changed):
+                self.on_change(push)
+            else:
+                self.on_sync(push)
             return
         answers = self._waiting.get(envelope.number)
         if answers is None:
