@@ -1,6 +1,7 @@
 """The composition root: settings → parts → one ASGI app. It only wires; nothing is built at import."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,6 +97,7 @@ class App:
             self.tasks,
             placement=settings.memory.placement,
             frame=Frame(settings.memory.template),
+            stale_s=math.inf if settings.journal.redis_url is None else settings.store.refresh_s,
         )
         self.upstream = Upstream(settings.upstream)
         self.measures = Measures(self.metrics, fail_open, settings)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.chroma_server import ChromaServer, running_chroma
 from tests.harness import Proxy, Upstream, run_proxy, run_upstream
 from tests.harness.network import Resolver
 from tests.harness.relays import Start, starting_relays
@@ -103,3 +104,17 @@ def redis_url(shared_redis: RedisServer) -> str:
     client.flushall()
     client.close()
     return shared_redis.url
+
+
+@pytest.fixture(scope="session")
+def shared_chroma() -> Iterator[ChromaServer]:
+    """The one Chroma server of the session. Tests ask for ``chroma``."""
+    with running_chroma() as server:
+        yield server
+
+
+@pytest.fixture
+def chroma(shared_chroma: ChromaServer) -> ChromaServer:
+    """A Chroma server with nothing in it. Who wants to kill one starts it with :func:`running_chroma`."""
+    shared_chroma.empty()
+    return shared_chroma

@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"proxy.bench", "proxy.evaluation"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
-    {"proxy.keeper.workshop", "proxy.keeper.bulletin"},
+    {"proxy.keeper.workshop", "proxy.keeper.bulletin", "proxy.keeper.feed"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock", "proxy.workers"},
     {"proxy.recall", "proxy.keeper.supervise", "proxy.keeper.catalogue", "proxy.keeper.erasure"},
     {"proxy.keeper.link"},
@@ -158,11 +158,11 @@ def test_the_keeper_does_not_reach_the_edge() -> None:
     assert reached.isdisjoint({"starlette", "uvicorn", "aiohttp", "httpx2"})
 
 
-def test_one_module_speaks_to_chroma() -> None:
-    """And it is one that nobody imports by name."""
+def test_only_stores_speak_to_chroma() -> None:
+    """And nobody else imports those that do, by name."""
     speakers = {module for module in modules() if any(name.split(".")[0] == "chromadb" for name in imports(module))}
-    assert speakers == {"proxy.stores.chroma"}
-    assert not any("proxy.stores.chroma" in imports(module) for module in modules())
+    assert speakers == {f"proxy.stores.{name}" for name in ("chroma", "connection", "embedded", "remote")}
+    assert {module for module in modules() if imports(module) & speakers} <= speakers
 
 
 @pytest.mark.parametrize("module", ["proxy.app", "proxy.serving", "proxy.cli"])

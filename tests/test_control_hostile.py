@@ -218,16 +218,16 @@ async def test_guesses_over_http_are_stopped(launch: Launch) -> None:
 @pytest.mark.parametrize("explained", [False, True])
 async def test_readiness_tells_strangers_no_reasons(proxy: Proxy, explained: bool) -> None:
     """They hear that something fails; why, which may name paths and users, is for who may use the control plane."""
-    status = proxy.app.supervisor.status
+    status = proxy.app.link.status
     assert status is not None
     trouble = "chroma: OSError: /srv/data/chroma/x"
-    supervisor = SimpleNamespace(status=msgspec.structs.replace(status, trouble=trouble, failed=1))
+    link = SimpleNamespace(status=msgspec.structs.replace(status, trouble=trouble, failed=1))
     journal = SimpleNamespace(state=SimpleNamespace(failing="/srv/data/journal.sqlite: disk I/O error"))
     health = Health(
         proxy.app.dataplane,
         journal,  # type: ignore[arg-type]
-        supervisor,  # type: ignore[arg-type]
-        proxy.app.metrics,
+        link,  # type: ignore[arg-type]
+        proxy.app.exposition,
         proxy.app.keeper,
         lambda _: explained,
     )

@@ -15,7 +15,7 @@ from proxy.embedders.base import NoEmbedder
 from proxy.errors import StoreError
 from proxy.journal.shared import SharedReader
 from proxy.keeper.vault import Vault
-from proxy.ledger import Ledger
+from proxy.ledger import FileLedger
 from proxy.models import Exchange, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
@@ -185,9 +185,9 @@ async def test_trouble_passes_when_there_is_nothing_to_store(tmp_path: Path) -> 
 async def vaults(settings: Settings, *names: str) -> AsyncIterator[list[Vault]]:
     """Keepers of several replicas with one store and one ledger."""
     async with AsyncExitStack() as stack:
-        ledger = Ledger(settings.data_dir)
+        ledger = FileLedger(settings.data_dir)
         stack.callback(ledger.close)
-        store = open_store("embedded", settings.data_dir, ledger)
+        store = open_store(settings, ledger)
         stack.callback(store.close)
         made = []
         for name in names:
@@ -195,7 +195,7 @@ async def vaults(settings: Settings, *names: str) -> AsyncIterator[list[Vault]]:
             stack.push_async_callback(turns.aclose)
             reader = SharedReader(settings, name, fence=turns.fence)
             stack.callback(reader.close)
-            made.append(Vault(store, NoEmbedder(), Access(reader, turns), ledger, settings))
+            made.append(Vault(store, NoEmbedder(), Access(reader, turns), ledger, settings, Metrics("keeper")))
         yield made
 
 

@@ -41,7 +41,7 @@ CONTRACT = {
 def make_routes(proxy: Proxy, *others: str) -> list[Route]:
     """The routes of a control plane like the proxy's, with *others* that something else answers."""
     app = proxy.app
-    plane = ControlPlane(app.keeper, app.recall, app.journal, app.settings)
+    plane = ControlPlane(app.keeper, app.recall, app.settings)
     return plane.routes(dict.fromkeys(others, plane.describe))
 
 

@@ -17,11 +17,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proxy.errors import StoreError
-from proxy.ledger import Ledger
+from proxy.ledger import FileLedger
 from proxy.models import Memory, Record, Scope
 from proxy.stores import sweep
 from proxy.stores.base import KnownUser, Store
-from proxy.stores.chroma import EmbeddedChroma
+from proxy.stores.embedded import EmbeddedChroma
 from proxy.stores.envelope import COMPRESSED_FROM, NONCE, Envelopes, is_sealed
 from proxy.stores.rows import USER_ROW, find_shard, name_old_row, name_row
 from proxy.text import ANALYSIS, pack_terms
@@ -43,7 +43,7 @@ def record(name: str, text: str, user: Scope = ADA) -> Record:
 
 @contextmanager
 def opened(directory: Path) -> Iterator[EmbeddedChroma]:
-    with closing(Ledger(directory)) as ledger, closing(EmbeddedChroma(directory, ledger)) as store:
+    with closing(FileLedger(directory)) as ledger, closing(EmbeddedChroma(directory, ledger)) as store:
         yield store
 
 
@@ -222,9 +222,9 @@ def test_a_lost_ledger_is_told_of(tmp_path: Path) -> None:
         store.put({ADA: [record("m", SAID)]})
     for path in tmp_path.glob("ledger*"):
         path.rename(path.with_name("kept" + path.suffix))
-    with pytest.raises(StoreError, match=r"ledger\.sqlite3 is new"), opened(tmp_path):
+    with pytest.raises(StoreError, match=r"ledger is new"), opened(tmp_path):
         pass
-    with pytest.raises(StoreError, match=r"ledger\.sqlite3 is new"), opened(tmp_path):
+    with pytest.raises(StoreError, match=r"ledger is new"), opened(tmp_path):
         pass
     (tmp_path / "kept.sqlite3").rename(tmp_path / "ledger.sqlite3")
     with opened(tmp_path) as store:
@@ -241,7 +241,7 @@ class Steps:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.count = 0
         self.fatal: int | None = None
-        self._watch(patch, Ledger, ("make_keys", "settle_keys", "destroy_keys"))
+        self._watch(patch, FileLedger, ("make_keys", "settle_keys", "destroy_keys"))
         self._watch(patch, chromadb.Collection, ("upsert", "delete"))
 
     def _watch(self, patch: pytest.MonkeyPatch, owner: type, names: tuple[str, ...]) -> None:
@@ -343,7 +343,7 @@ def test_an_erasure_that_was_killed_anywhere_leaves_nothing_to_read(
             assert texts(store) == left
             assert (store.users() == []) is whole
             # Chroma itself has nothing of it any more.
-            assert store._collection(f"records.{find_shard(ADA.key):02d}").count() == len(left)
+            assert store._collections[f"records.{find_shard(ADA.key):02d}"].count() == len(left)
     assert number > 2
 
 
@@ -372,14 +372,14 @@ def test_a_record_put_while_it_is_fetched_is_one_of_the_two(tmp_path: Path, monk
     """Text and keys are read one after the other; what comes in between makes nobody's record disappear."""
     with opened(tmp_path) as store:
         store.put({ADA: [record("m", "before"), record("n", "other")]})
-        read = Ledger.read_keys
+        read = FileLedger.read_keys
 
-        def put_first(ledger: Ledger, user_key: str, rows: Any = None) -> Any:
-            monkeypatch.setattr(Ledger, "read_keys", read)
+        def put_first(ledger: FileLedger, user_key: str, rows: Any = None) -> Any:
+            monkeypatch.setattr(FileLedger, "read_keys", read)
             store.put({ADA: [record("m", "after")]})
             return ledger.read_keys(user_key, rows)
 
-        monkeypatch.setattr(Ledger, "read_keys", put_first)
+        monkeypatch.setattr(FileLedger, "read_keys", put_first)
         assert list(texts(store).items()) == [("m", "after"), ("n", "other")]
 
 

@@ -24,7 +24,7 @@ from proxy.remember.records import refresh
 from proxy.remember.segment import make_turn
 from proxy.statements import Statement
 from proxy.stores.base import Activity
-from proxy.stores.chroma import EmbeddedChroma
+from proxy.stores.embedded import EmbeddedChroma
 from proxy.tasks import Tasks
 from proxy.text import ANALYSIS
 from proxy.workingset import WorkingSet

@@ -145,17 +145,31 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
 
 def check_store(settings: Settings) -> Finding:
     """Opens the store and reads from it."""
-    from proxy.ledger import Ledger
+    from proxy.ledger import open_ledger
     from proxy.stores.base import open_store
 
+    mode = settings.store.mode
     try:
-        with closing(Ledger(settings.data_dir)) as ledger:
-            store = open_store(settings.store.mode, settings.data_dir, ledger)
-            with closing(store):
-                users = len(store.users())
+        with closing(open_ledger(settings)) as ledger, closing(open_store(settings, ledger)) as store:
+            store.prepare()
+            users = len(store.users())
     except StoreError as exc:
-        return Finding("store", "failed", str(exc), f"see that {settings.data_dir} is whole, writable and not full")
-    return Finding("store", "ok", f"{settings.store.mode}, {output.count(users, 'user')}")
+        return Finding("store", "failed", str(exc), _advise_on_store(settings))
+    where = "" if mode == "embedded" else f" at {_name_store(settings)}"
+    return Finding("store", "ok", f"{mode}{where}, {output.count(users, 'user')}")
+
+
+def _name_store(settings: Settings) -> str:
+    return f"{settings.store.host}:{settings.store.port}" if settings.store.mode == "http" else "Chroma Cloud"
+
+
+def _advise_on_store(settings: Settings) -> str:
+    local = f"see that {settings.data_dir} is whole, writable and not full"
+    redis = "see that the Redis of journal.url is running, and holds what it held"
+    ledger = local if settings.journal.redis_url is None else redis
+    if settings.store.mode == "embedded":
+        return ledger
+    return f"see that {_name_store(settings)} is running, and check store.*; {ledger}"
 
 
 def check_journal(data_dir: Path) -> Finding:

@@ -25,10 +25,10 @@ from proxy.journal.layout import (
     split_seq,
 )
 from proxy.journal.reader import DAMAGED
-from proxy.journal.rewriting import Rewriting
 from proxy.journal.spill import Spill
 from proxy.models import PARTS, Exchange, Scope, find_part
 from proxy.sharing import open_redis, translated
+from proxy.sharing.rewriting import Rewriting
 
 if TYPE_CHECKING:
     import redis
@@ -166,7 +166,6 @@ class SharedReader:
 
     def counts(self) -> JournalCounts:
         """How much waits, how much failed, and since when; with what only this replica has."""
-        self._rewriting.go_on()
         rows = self._look()
         oldest = min((int(row.oldest.partition(b"-")[0]) for row in rows if row.oldest), default=None)
         age_s = None if oldest is None else max(0.0, time.time() - oldest / 1000)

@@ -3,9 +3,11 @@
 import asyncio
 import heapq
 import sys
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -16,13 +18,29 @@ from proxy.stores.base import Activity, KnownUser, Store
 Item = TypeVar("Item")
 
 
-class Catalogue:
-    """The users of a store, of which this process is the only writer. For one event loop."""
+# Of users of one part, whose activity was noted last.
+_RECENT: Final = 1_000
 
-    def __init__(self, store: Store) -> None:
+
+class Catalogue:
+    """The users of a store. For one event loop.
+
+    What is known of them may be *stale_s* seconds old, where others write as well; with None this process is the only
+    writer.
+    """
+
+    def __init__(self, store: Store, stale_s: float | None = None) -> None:
         self._store = store
+        self._stale_s = stale_s
         self._reading = asyncio.Lock()
         self._active: dict[str, Activity] | None = None  # by the user's key
+        self._read_at = 0.0
+        self._recent: defaultdict[int, dict[str, Activity]] = defaultdict(dict)  # by part, and the user's key
+
+    async def prepare(self) -> None:
+        """Reads ahead what will be true as long as this process lives, if anything is. Raises StoreError."""
+        if self._stale_s is None:
+            await self.activity()
 
     async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
         """Users of a tenant, or with None of all, latest activity first."""
@@ -51,30 +69,62 @@ class Catalogue:
 
     async def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
-        # Read once, and by one caller: this process is the only writer, so that what it has read stays true, and a
-        # second reading that began before a write must not take the place of the first. Without the users' names, which
-        # would be three quarters of it.
+        # Read by one caller, and where this process is the only writer once: what it has read stays true, and a second
+        # reading that began before a write must not take the place of the first. Without the users' names, which would
+        # be three quarters of it.
         async with self._reading:
-            if self._active is None:
+            if self._active is None or self._is_stale():
+                read_at = time.monotonic()
                 self._active = await asyncio.to_thread(self._store.activity)
+                self._read_at = read_at
             return self._active
 
+    def _is_stale(self) -> bool:
+        return self._stale_s is not None and time.monotonic() - self._read_at > self._stale_s
+
     async def note_activity(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
-        """These are about to be written, and make their users known and active."""
-        active = await self.activity()
+        """These are about to be written, and make their users known and active. The caller has the users' turn."""
+        written = {scope: some for scope, some in memories.items() if some}
+        active = await self._look_up(list(written))
         seen = {
             scope: Activity(_latest(some, active.get(scope.key)), sys.intern(scope.tenant))
-            for scope, some in memories.items()
-            if some
+            for scope, some in written.items()
         }
         news = {scope: activity for scope, activity in seen.items() if activity != active.get(scope.key)}
         if news:
             await asyncio.to_thread(self._store.touch, [KnownUser(scope, user.at) for scope, user in news.items()])
-            active.update((scope.key, activity) for scope, activity in news.items())
+            self._take_in(news)
+
+    async def _look_up(self, scopes: Sequence[Scope]) -> dict[str, Activity]:
+        """When these users were last active."""
+        if self._stale_s is None:
+            return await self.activity()
+        known = {scope.key: at for scope in scopes if (at := self._recent[scope.part].get(scope.key)) is not None}
+        if unknown := [scope.key for scope in scopes if scope.key not in known]:
+            found = await asyncio.to_thread(self._store.users, unknown)
+            known |= {user.scope.key: Activity(user.last_activity, sys.intern(user.scope.tenant)) for user in found}
+        return known
+
+    def _take_in(self, news: Mapping[Scope, Activity]) -> None:
+        if self._active is not None:
+            self._active.update((scope.key, activity) for scope, activity in news.items())
+        if self._stale_s is not None:
+            for scope, activity in news.items():
+                recent = self._recent[scope.part]
+                if len(recent) >= _RECENT:
+                    recent.clear()
+                recent[scope.key] = activity
+
+    def forget_part(self, part: int) -> None:
+        """Somebody else has written about users of *part*."""
+        self._recent.pop(part, None)
 
     async def forget(self, scope: Scope) -> None:
         """The user is erased."""
-        (await self.activity()).pop(scope.key, None)
+        self._recent[scope.part].pop(scope.key, None)
+        async with self._reading:  # or who reads at this moment would bring the user back
+            if self._active is not None:
+                self._active.pop(scope.key, None)
 
     async def scopes(self) -> list[Scope]:
         """Every user."""
@@ -84,12 +134,7 @@ class Catalogue:
         """Rows of the users with these *keys*, in their order; without those who are erased meanwhile."""
         users = {user.scope.key: user for user in self._store.users(keys)}
         return [
-            wire.UserRow(
-                user.scope.user_id,
-                len(self._store.list_rows(user.scope)),
-                isoformat(user.last_activity),
-                user.scope.tenant,
-            )
+            wire.UserRow(user.scope.user_id, len(self._store.list_rows(user.scope)), isoformat(user.last_activity))
             for user in (users[key] for key in keys if key in users)
         ]
 

@@ -18,7 +18,9 @@ from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_pushes = msgspec.msgpack.Decoder(wire.Changed | wire.Inquiry)
+_pushes: msgspec.msgpack.Decoder[wire.Changed | wire.Inquiry | wire.Sync] = msgspec.msgpack.Decoder(
+    wire.Changed | wire.Inquiry | wire.Sync
+)
 _failures = msgspec.msgpack.Decoder(wire.Failure)
 
 Answers = asyncio.Queue[msgspec.Raw | KeeperError]
@@ -27,13 +29,15 @@ Answers = asyncio.Queue[msgspec.Raw | KeeperError]
 class KeeperClient:
     """Calls to the keeper, and its announcements. For one event loop; any number of calls may be under way.
 
-    *on_change* hears of every change, in order. *on_connect* runs after each new connection: what was announced while
-    there was none is unknown then. *on_inquiry* answers how many exchanges this edge holds that are not journaled, and
-    forgets a user's that is erased.
+    *on_change* hears of every change, in order, and *on_sync* between them how far they can be relied on, where other
+    replicas write, too. *on_connect* runs after each new connection: what was announced while there was none is unknown
+    then. *on_inquiry* answers how many exchanges this edge holds that are not journaled, and forgets a user's that is
+    erased.
     """
 
     def __init__(self, path: Path, tasks: Tasks) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
+        self.on_sync: Callable[[wire.Sync], None] = lambda _: None
         self.on_connect: Callable[[], None] = lambda: None
         self.on_inquiry: Callable[[Scope | None], Awaitable[int]] = _hold_nothing
         self.connected = asyncio.Event()
@@ -82,11 +86,13 @@ class KeeperClient:
         else:
             answers.put_nowait(envelope.payload)
 
-    def _hear(self, pushed: wire.Changed | wire.Inquiry) -> None:
-        if isinstance(pushed, wire.Inquiry):
+    def _hear(self, pushed: wire.Changed | wire.Inquiry | wire.Sync) -> None:
+        if isinstance(pushed, wire.Changed):
+            self.on_change(pushed)
+        elif isinstance(pushed, wire.Inquiry):
             self._tasks.spawn(self._tell(pushed), name="keeper-inquiry")
         else:
-            self.on_change(pushed)
+            self.on_sync(pushed)
 
     async def _tell(self, inquiry: wire.Inquiry) -> None:
         self.push(wire.Held(inquiry.number, await self.on_inquiry(inquiry.erased)))

@@ -3,16 +3,17 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
 from itertools import count
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
 from proxy.config import Settings
-from proxy.errors import ApiError, JournalError, KeeperError, MemoryProxyError
+from proxy.errors import ApiError, JournalError, KeeperError, MemoryProxyError, StoreError
 from proxy.journal import JournalCounts
 from proxy.keeper import wire
 from proxy.keeper.bulletin import Bulletin
@@ -26,6 +27,9 @@ from proxy.observe.served import SERVED, Served
 from proxy.observe.tracing import open_tracing
 from proxy.tasks import Tasks
 
+if TYPE_CHECKING:
+    from proxy.sharing.channel import Channel
+
 log = structlog.get_logger(__name__)
 
 # How long a new keeper waits for its predecessor to let go of the data directory.
@@ -35,6 +39,13 @@ PATIENCE_S: Final = 5.0
 INQUIRY_S: Final = 1.0
 # Bytes of announcements that may wait for an edge that does not read.
 MAX_UNREAD: Final = 64 << 20
+# For what is told of the journal together with how this process is.
+COUNT_S: Final = 2.0
+# Threads that wait for a Chroma server rather than work.
+REMOTE_THREADS: Final = 32
+# How long to wait before what could not be read ahead is tried again: ever longer.
+FIRST_DELAY_S: Final = 0.5
+LONGEST_DELAY_S: Final = 30.0
 
 _requests = msgspec.msgpack.Decoder(wire.AnyRequest)
 
@@ -55,6 +66,8 @@ class KeeperServer:
         self._numbers = count(1)
         self._bulletin = Bulletin(vault)
         self._counts = JournalCounts(0, 0, 0, None)  # when it was looked at last
+        # Raises StoreError while changes by others would go unnoticed, so that nothing may be loaded.
+        self.check: Callable[[], None] = lambda: None
         vault.on_change = self._announce
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
@@ -136,6 +149,7 @@ class KeeperServer:
 
     async def _send_parts(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         """Sends all parts but the last, which is the answer. Reads the store no faster than the edge reads."""
+        self.check()
         reply = b""
         async with aclosing(self._vault.load_parts(scope)) as parts:
             async for part in parts:
@@ -147,15 +161,25 @@ class KeeperServer:
         return reply
 
     def _announce(self, change: wire.Changed) -> None:
-        listening = [writer for writer, loaded in self._edges.items() if change.scope.key in loaded]
-        data = wire.frame(0, change) if listening else b""
-        for writer in listening:
-            # Written at once, so that announcements keep the order of the changes; an edge that reads none of them for
-            # too long is cut off, and starts with nothing when it comes back.
-            if writer.transport.get_write_buffer_size() > MAX_UNREAD:
-                writer.transport.abort()
-            else:
-                writer.write(data)
+        self.pass_on(change.scope.key, change)
+
+    def pass_on(self, user: str, push: object) -> None:
+        """Tells the edges that have loaded this user, named by their key."""
+        listening = [writer for writer, loaded in self._edges.items() if user in loaded]
+        _push(listening, push)
+
+    def forget(self, users: list[str] | None) -> None:
+        """What edges have of these users, or with None of all, may not be true any more."""
+        if users is None:
+            _push(list(self._edges), wire.Stale())
+            return
+        for writer, loaded in self._edges.items():
+            if known := loaded.intersection(users):
+                _push([writer], wire.Stale(sorted(known)))
+
+    def assure(self, age_s: float) -> None:
+        """Tells all edges that so long ago it was known here what others had written."""
+        _push(list(self._edges), wire.InTouch(age_s))
 
     async def _inquire(self, *, erased: Scope | None = None) -> int:
         """How many exchanges the edges hold that are in no journal yet; those of one who is *erased* are gone then."""
@@ -208,10 +232,13 @@ class KeeperServer:
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         trouble = self._workshop.worker.trouble
         try:
-            counts = self._counts = await asyncio.to_thread(self._vault.journal.counts)
-        except JournalError as exc:
+            # A journal, or a store, that hangs with all threads must not look as if this process did.
+            async with asyncio.timeout(COUNT_S):
+                self._counts = await asyncio.to_thread(self._vault.journal.counts)
+        except (JournalError, TimeoutError) as exc:
             # A keeper whose journal is away is up all the same: memories are loaded, and chats get them.
-            counts, trouble = self._counts, trouble or f"journal: {exc}"
+            trouble = trouble or f"journal: {str(exc) or 'it takes too long'}"
+        counts = self._counts
         return wire.KeeperStatus(
             os.getpid(),
             counts.pending,
@@ -220,6 +247,17 @@ class KeeperServer:
             trouble,
             counts.extracting,
         )
+
+
+def _push(writers: list[asyncio.StreamWriter], push: object) -> None:
+    data = wire.frame(0, push) if writers else b""
+    for writer in writers:
+        # Written at once, so that announcements keep the order of the changes; an edge that reads none of them for too
+        # long is cut off, and starts with nothing when it comes back.
+        if writer.transport.get_write_buffer_size() > MAX_UNREAD:
+            writer.transport.abort()
+        else:
+            writer.write(data)
 
 
 def _settle(answer: asyncio.Future[int], count: int) -> None:
@@ -243,16 +281,19 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
     """
     holder = Holder(os.getpid(), "memory-proxy serve", _url(settings))
     tracing = open_tracing(settings, "keeper")
+    if settings.store.mode != "embedded":
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REMOTE_THREADS))
     async with open_vault(settings, holder, patience_s=PATIENCE_S) as vault:
         tasks = Tasks()
         workshop = Workshop(vault, settings, tasks, tracing)
         keeper = KeeperServer(vault, workshop, tasks)
+        channel = _join_replicas(settings, vault, keeper, tasks)
         path = wire.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
-        tasks.spawn(vault.prepare(), name="prepare")
         tasks.spawn(measure_lag(partial(vault.metrics.observe, "keeper_loop_lag_seconds")), name="loop-lag")
+        tasks.spawn(_prepare(vault), name="prepare")
         for task in workshop.start():
             task.add_done_callback(end_without_worker)
         await asyncio.to_thread(lifeline.read)
@@ -260,9 +301,43 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         async with vault.turns.pause():  # a batch under way is brought to its end
             await tasks.cancel()
         await workshop.aclose()
+        if channel is not None:
+            await channel.aclose()
         path.unlink(missing_ok=True)
     if tracing is not None:
         await tracing.aclose()
+
+
+def _join_replicas(settings: Settings, vault: Vault, keeper: KeeperServer, tasks: Tasks) -> "Channel | None":
+    """Where the ledger is shared, edges follow what all keepers write, and not this one alone."""
+    if settings.journal.redis_url is None:
+        return None
+    from proxy.keeper.feed import Feed
+    from proxy.sharing.channel import Channel
+
+    channel = Channel(settings)
+    feed = Feed(channel, keeper, refresh_s=settings.store.refresh_s)
+    keeper.check = feed.check
+    vault.on_change = feed.tell
+    vault.told = feed.flush
+    feed.start(tasks)
+    return channel
+
+
+async def _prepare(vault: Vault) -> None:
+    """Store and ledger may come up after this process; what cannot be read ahead is read when it is needed."""
+    delay_s = FIRST_DELAY_S
+    while True:
+        try:
+            await vault.prepare()
+        except StoreError as exc:
+            if delay_s == FIRST_DELAY_S:
+                log.warning("store_away", reason=str(exc))
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, LONGEST_DELAY_S)
+        else:
+            log.info("store_ready")
+            return
 
 
 def end_without_worker(worker: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ The keeper's server puts it on a socket; the command line uses it directly when 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -21,7 +21,7 @@ from proxy.keeper import wire
 from proxy.keeper.catalogue import Catalogue, isoformat
 from proxy.keeper.erasure import find_related, sign, strike_out
 from proxy.keeper.lock import Holder, lock_data_dir
-from proxy.ledger import Ledger
+from proxy.ledger import Ledger, Standing, open_ledger
 from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
@@ -71,10 +71,11 @@ class Vault:
         self.spill = access.spill
         self.ledger = ledger
         self.scribe = Scribe(store, embedder, metrics)
-        # What another keeper has written is not on our shelves.
-        self.turns.on_return = self.scribe.forget_part
+        self.turns.on_return = self._forget_part
         self.on_erase: Callable[[Scope], None] = lambda _: None
-        self.catalogue = Catalogue(store)
+        # Returns when whoever follows has heard of what *on_change* was told: while it is still our turn.
+        self.told: Callable[[], Awaitable[None]] = _tell_nobody
+        self.catalogue = Catalogue(store, None if settings.journal.redis_url is None else settings.store.refresh_s)
         self._store = store
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
         self._redactor = Redactor(settings.redaction)
@@ -87,6 +88,11 @@ class Vault:
     @on_change.setter
     def on_change(self, heard: OnChange) -> None:
         self.scribe.on_change = heard
+
+    def _forget_part(self, part: int) -> None:
+        """Another keeper has written there, of which nothing is known here."""
+        self.scribe.forget_part(part)
+        self.catalogue.forget_part(part)
 
     def writing(self, scope: Scope) -> AbstractAsyncContextManager[object]:
         """It is the caller's turn to write for a user, and for all in the same part. Raises StoreError where it cannot
@@ -101,7 +107,7 @@ class Vault:
             StoreError: it could not be read; the calls will try again.
         """
         await asyncio.to_thread(self._store.prepare)
-        await self.catalogue.activity()
+        await self.catalogue.prepare()
 
     async def load(self, scope: Scope) -> Pack:
         """All memories of a user that hold, packed."""
@@ -154,21 +160,27 @@ class Vault:
             EmbedderError, StoreError: nothing was announced; taking the same exchanges again is harmless.
         """
         plans: dict[Scope, Plan] = {}
+        standings = await self._read_standings(exchange.scope for exchange in exchanges)
         for exchange in exchanges:
             scope = exchange.scope
-            if self.ledger.is_off(scope.key):
+            if standings[scope.key].off:
                 self.metrics.count("messages_total", "off", by=len(exchange.messages))
                 continue
             if scope not in plans:
                 plans[scope] = await self.scribe.plan(scope)
-            self._reconciler.take(plans[scope], exchange, self.ledger.tombstone(scope.key))
+            self._reconciler.take(plans[scope], exchange, standings[scope.key].tombstone)
         await self._carry_out(plans)
 
     async def learn_facts(self, scope: Scope, extraction: Extraction) -> None:
         """Keeps the facts that a model has found. The caller has the turn. Raises as :meth:`learn`."""
+        standings = await self._read_standings([scope])
         plan = await self.scribe.plan(scope)
-        take_facts(plan, scope, extraction, self.ledger.tombstone(scope.key))
+        take_facts(plan, scope, extraction, standings[scope.key].tombstone)
         await self._carry_out({scope: plan})
+
+    async def _read_standings(self, scopes: Iterable[Scope]) -> dict[str, Standing]:
+        """How it is with these users, by key: of all of them at once."""
+        return await asyncio.to_thread(self.ledger.read_standings, {scope.key for scope in scopes})
 
     async def remember(self, memories: Mapping[Scope, Sequence[Memory]]) -> None:
         """Stores memories as they are. The caller has the turn. Raises as :meth:`learn`."""
@@ -188,7 +200,10 @@ class Vault:
         )
         for scope in plans:
             self.turns.check(self.turns.find_part(scope))
-        await self.scribe.carry_out(plans)
+        try:
+            await self.scribe.carry_out(plans)
+        finally:
+            await self.told()
 
     async def add(self, scope: Scope, text: str) -> Memory:
         """A memory written by hand, which goes before what was said."""
@@ -220,6 +235,7 @@ class Vault:
         async with self.writing(scope):
             await asyncio.to_thread(self.ledger.switch, scope.key, off=off)
             self.on_change(wire.Changed(scope, off=off))
+            await self.told()
 
     async def apply_retention(self) -> None:
         """Removes what has become too old, of every user. Raises StoreError."""
@@ -251,11 +267,11 @@ class Vault:
         records = await asyncio.to_thread(self._store.fetch, scope, rows)
         await self._bury(scope, records, everything=True)
         entries = await asyncio.to_thread(self.journal.erase, scope)
-        await self.catalogue.activity()  # first: its pages would shift if one were deleted meanwhile
         await asyncio.to_thread(self._store.delete_user, scope)
         await self.catalogue.forget(scope)
         self.scribe.forget(scope)
         self.on_change(wire.Changed(scope, everything=True))
+        await self.told()
         return [record.memory.id for record in records], entries
 
     async def _erase_some(self, scope: Scope, memory_ids: Sequence[str]) -> tuple[list[str], int]:
@@ -328,6 +344,10 @@ class Vault:
         await asyncio.to_thread(self.ledger.close)
 
 
+async def _tell_nobody() -> None:
+    """Nobody else is to be told."""
+
+
 @asynccontextmanager
 async def open_vault(
     settings: Settings, holder: Holder, *, patience_s: float = 0, exclusive: bool = True
@@ -343,8 +363,8 @@ async def open_vault(
     with lock_data_dir(settings, holder, patience_s=patience_s, exclusive=exclusive) as owner:
         metrics = Metrics("keeper")
         embedder = measure(open_embedder(settings), partial(metrics.observe, "embed_seconds"))
-        ledger = await asyncio.to_thread(Ledger, settings.data_dir)
-        store = await asyncio.to_thread(open_store, settings.store.mode, settings.data_dir, ledger)
+        ledger = await asyncio.to_thread(open_ledger, settings)
+        store = await asyncio.to_thread(open_store, settings, ledger)
         store = MeasuredStore(store, partial(_note_call, metrics))
         vault = Vault(store, embedder, open_access(settings, owner=owner), ledger, settings, metrics)
         try:

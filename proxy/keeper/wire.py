@@ -346,6 +346,23 @@ class Inquiry(msgspec.Struct, frozen=True, tag=True):
     erased: Scope | None = None
 
 
+class Stale(msgspec.Struct, frozen=True, tag=True):
+    """Pushed by the keeper: what you have of these users, named by :attr:`Scope.key`, or with None of all users, may
+    not be what there is. It is to be loaded anew.
+    """
+
+    users: list[str] | None = None
+
+
+class InTouch(msgspec.Struct, frozen=True, tag=True):
+    """Pushed every now and then by a keeper that is not alone: *age_s* ago it knew all that others had written."""
+
+    age_s: float
+
+
+Sync = Stale | InTouch
+
+
 class Failure(msgspec.Struct, frozen=True, tag=True):
     """The call failed; *message* is one line for a person."""
 

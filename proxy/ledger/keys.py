@@ -31,8 +31,8 @@ _PAGE: Final = "SELECT user, key, old FROM keys WHERE row = ? AND user > ? ORDER
 _UNSETTLED: Final = "SELECT user, row FROM keys WHERE place IS NULL OR old IS NOT NULL"
 _DESTROY: Final = "DELETE FROM keys WHERE user = ? AND row IN ({}) RETURNING key = x'' OR ifnull(old = x'', 0)"
 _DESTROY_ALL: Final = "DELETE FROM keys WHERE user = ? RETURNING key = x'' OR ifnull(old = x'', 0)"
-_SETTLE: Final = "UPDATE keys SET old = NULL WHERE user = ? AND row = ? AND old IS NOT NULL"
-_PLACE: Final = "UPDATE keys SET place = ? WHERE user = ? AND row = ? AND place IS NULL"
+_SETTLE: Final = "UPDATE keys SET old = NULL WHERE user = ? AND row = ? AND key = ? AND old IS NOT NULL"
+_PLACE: Final = "UPDATE keys SET place = ? WHERE user = ? AND row = ? AND key = ? AND place IS NULL"
 _LIST: Final = "SELECT row FROM keys WHERE user = ? AND place IS NOT NULL ORDER BY place"
 
 
@@ -50,11 +50,13 @@ def renew(connection: Connection, rows: Mapping[str, Sequence[str]]) -> tuple[di
     return made, unsealed
 
 
-def settle(connection: Connection, rows: Mapping[str, Iterable[str]], place: int) -> int:
-    """Gives rows that have none their places, from *place* on, and destroys replaced keys; how many there were."""
-    pairs = [(user, name) for user, names in rows.items() for name in names]
-    connection.executemany(_PLACE, ((number, *pair) for number, pair in enumerate(pairs, place)))
-    return connection.executemany(_SETTLE, pairs).rowcount
+def settle(connection: Connection, keys: Mapping[str, Mapping[str, bytes]], place: int) -> int:
+    """Gives rows of these newest *keys* that have no place theirs, from *place* on, and destroys replaced keys; how
+    many there were.
+    """
+    rows = [(user, name, key) for user, some in keys.items() for name, key in some.items()]
+    connection.executemany(_PLACE, ((number, *row) for number, row in enumerate(rows, place)))
+    return connection.executemany(_SETTLE, rows).rowcount
 
 
 def list_settled(connection: Connection, user: str) -> list[str]:

@@ -44,12 +44,12 @@ def bury(
     connection: Connection, user: str, at: datetime, memory_ids: Sequence[str] | None, digests: Iterable[bytes]
 ) -> None:
     """Adds to what is known to be erased; with *memory_ids* None, everything the user had until now."""
-    when = (at - _EPOCH) // _MICROSECOND
+    when = write_date(at)
     if memory_ids is None:
         connection.execute(_BURY_USER, (user, when))
     else:
         connection.executemany(_BURY_MEMORY, ((user, memory, when) for memory in memory_ids))
-    if texts := _join(digests):
+    if texts := join(digests):
         connection.execute("INSERT INTO erased_texts (user, digests) VALUES (?, ?)", (user, texts))
         _merge(connection, user)
 
@@ -59,8 +59,8 @@ def read(connection: Connection, user: str) -> Tombstone:
     erased = connection.execute("SELECT at FROM erased_users WHERE user = ?", (user,)).fetchone()
     memories = connection.execute("SELECT memory, at FROM erased_memories WHERE user = ?", (user,))
     return Tombstone(
-        erased_at=None if erased is None else _date(erased[0]),
-        ids={memory: _date(at) for memory, at in memories},
+        erased_at=None if erased is None else read_date(erased[0]),
+        ids={memory: read_date(at) for memory, at in memories},
         digests=frozenset(digest for blob in _read_texts(connection, user) for digest in split(blob)),
     )
 
@@ -70,7 +70,7 @@ def _merge(connection: Connection, user: str) -> None:
     if len(blobs) < MERGED:
         return
     connection.execute("DELETE FROM erased_texts WHERE user = ?", (user,))
-    texts = _join(digest for blob in blobs for digest in split(blob))
+    texts = join(digest for blob in blobs for digest in split(blob))
     connection.execute("INSERT INTO erased_texts (user, digests) VALUES (?, ?)", (user, texts))
 
 
@@ -78,7 +78,7 @@ def _read_texts(connection: Connection, user: str) -> list[bytes]:
     return [blob for (blob,) in connection.execute("SELECT digests FROM erased_texts WHERE user = ?", (user,))]
 
 
-def _join(digests: Iterable[bytes]) -> bytes:
+def join(digests: Iterable[bytes]) -> bytes:
     """*digests* one after the other, each once."""
     once = sorted(set(digests))
     if any(len(digest) != SIZE for digest in once):
@@ -86,5 +86,11 @@ def _join(digests: Iterable[bytes]) -> bytes:
     return b"".join(once)
 
 
-def _date(when: int) -> datetime:
+def write_date(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def read_date(when: int) -> datetime:
+    """What :func:`write_date` was given."""
     return _EPOCH + when * _MICROSECOND

@@ -1,6 +1,7 @@
 """Users' memories on their way from the keeper into the edge."""
 
 import asyncio
+import math
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -30,10 +31,16 @@ class _Loading:
 
 
 class Loader:
-    """The working sets of one edge. A user is loaded once, however many ask; for one event loop."""
+    """The working sets of one edge. A user is loaded once, however many ask; for one event loop.
 
-    def __init__(self, keeper: KeeperClient, fail_open: FailOpen, tasks: Tasks) -> None:
+    *stale_s*: how long what another replica has written may go unnoticed.
+    """
+
+    def __init__(self, keeper: KeeperClient, fail_open: FailOpen, tasks: Tasks, *, stale_s: float = math.inf) -> None:
         self.sets = WorkingSets(WORKING_SETS_BYTES)
+        self._stale_s = stale_s
+        # A time of the loop's clock, which moves on with each sign of a keeper that hears other replicas.
+        self._true_until = math.inf if stale_s == math.inf else -math.inf
         self._keeper = keeper
         self._fail_open = fail_open
         self._tasks = tasks
@@ -83,6 +90,28 @@ class Loader:
         if wanted:
             self.sets.put(scope, arrival.working_set)
         return arrival.working_set
+
+    def sync(self, sync: wire.Sync) -> None:
+        """Hears how far what is here can be relied on, where other replicas write, too."""
+        if isinstance(sync, wire.InTouch):
+            self._true_until = asyncio.get_running_loop().time() - sync.age_s + self._stale_s
+        else:
+            self.drop(sync.users)
+
+    @property
+    def is_true(self) -> bool:
+        """Whether what is here is what there is. For as long as it is not, nothing that is loaded is to be used."""
+        return self._true_until == math.inf or asyncio.get_running_loop().time() <= self._true_until
+
+    def drop(self, users: list[str] | None) -> None:
+        """To be loaded anew, of these users by key or of all; what is on its way for somebody is theirs alone."""
+        if users is None:
+            self.sets.clear()
+            self._loading.clear()
+            return
+        for key in users:
+            self.sets.drop(key)
+            self._loading.pop(key, None)
 
     def follow(self, changed: wire.Changed) -> None:
         """Brings what is here of the user up to date."""

@@ -55,8 +55,9 @@ class RecallService:
         *,
         placement: Placement = "system",
         frame: Frame | None = None,
+        stale_s: float = math.inf,
     ) -> None:
-        self._loader = Loader(keeper, fail_open, tasks)
+        self._loader = Loader(keeper, fail_open, tasks, stale_s=stale_s)
         self.sets = self._loader.sets
         self._vectors = QuestionVectors(embedder, fail_open, tasks)
         self._composer = Composer(count_tokens, frame)
@@ -66,6 +67,7 @@ class RecallService:
         self._fail_open = fail_open
         self._tasks = tasks
         keeper.on_change = self._follow
+        keeper.on_sync = self._sync
 
     async def recall(
         self,
@@ -84,6 +86,7 @@ class RecallService:
         does not count. Raises nothing for a keeper or an embedder that is late; raises KeeperError for one that is away
         while the user's memories are not here.
         """
+        self._check()
         deadline = asyncio.get_running_loop().time() + deadline_s
         point = Point(scope, dialogue, budget_tokens, asyncio.get_running_loop().time(), conversation_id)
         query = Query.from_dialogue(dialogue, asked_at=asked_at or now())
@@ -114,6 +117,7 @@ class RecallService:
         """What the conversation has been given already, and ``skipped`` where that is nothing. Waits for nobody."""
         if not any(message.role == "user" for message in dialogue):
             return Recollection("skipped")
+        self._check()
         at = asyncio.get_running_loop().time()
         point = self._resume(Point(scope, dialogue, budget_tokens, at, conversation_id))
         return self._show(point, point.talk, "skipped", sticky=True)
@@ -154,6 +158,18 @@ class RecallService:
                 latest = self._talks.find(point.scope, (), point.conversation_id)
                 named = point.conversation_id if latest in (None, point.talk) else None
                 self._talks.put(point.scope, point.prefix, point.talk._replace(late=late), named)
+
+    def _check(self) -> None:
+        """What others may have erased meanwhile is not used."""
+        if not self._loader.is_true:
+            self._sync(wire.Stale())
+
+    def _sync(self, sync: wire.Sync) -> None:
+        self._loader.sync(sync)
+        if isinstance(sync, wire.Stale):
+            # What conversations were given may be among it. To find it anew costs them a provider's cache, and no more.
+            self._composer.forget()
+            self._talks.forget_users(sync.users)
 
     def _follow(self, changed: wire.Changed) -> None:
         self._loader.follow(changed)

@@ -102,6 +102,11 @@ class Talks:
             if key[0] == scope.key and (memory_ids is None or talk.has_any(memory_ids)):
                 self._discard(key)
 
+    def forget_users(self, users: Collection[str] | None) -> None:
+        """Drop what conversations of these users, by key, or with None all conversations were given."""
+        for key in [key for key in self._talks if users is None or key[0] in users]:
+            self._discard(key)
+
     def _put(self, key: tuple[str, int | str], talk: Talk) -> None:
         self._discard(key)
         # Lines are shared with the entries of earlier messages, so that only the last ones are new.

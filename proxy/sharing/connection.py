@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import redis
     from redis.asyncio import Redis as AsyncRedis
 
+# The channel on which replicas tell each other what has changed.
+CHANGES: Final = "changes"
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 5.0
 # A connection that was idle for so long may have been dropped on the way without a word: it is asked before it is used.

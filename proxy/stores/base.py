@@ -3,11 +3,11 @@
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from proxy.config import Settings
 from proxy.ledger import Ledger
 from proxy.models import Record, Scope
 
@@ -68,14 +68,19 @@ class Store(Protocol):
         """Releases files and connections."""
 
 
-STORES: Final = {"embedded": "proxy.stores.chroma:EmbeddedChroma"}
+STORES: Final = {
+    "embedded": "proxy.stores.embedded:open_embedded",
+    "http": "proxy.stores.remote:open_server",
+    "cloud": "proxy.stores.remote:open_cloud",
+}
 
 
-def open_store(mode: str, data_dir: Path, ledger: Ledger) -> Store:
-    """The store that *mode* names in the table. Imported only now, so that nobody pays for what is not configured.
+def open_store(settings: Settings, ledger: Ledger) -> Store:
+    """The store that ``store.mode`` names in the table. Imported only now, so that nobody pays for what is not
+    configured.
 
     What it writes is sealed under keys that *ledger* keeps, which the caller closes after the store.
     """
-    module, _, name = STORES[mode].partition(":")
-    factory: Callable[[Path, Ledger], Store] = getattr(importlib.import_module(module), name)
-    return factory(data_dir, ledger)
+    module, _, name = STORES[settings.store.mode].partition(":")
+    factory: Callable[[Settings, Ledger], Store] = getattr(importlib.import_module(module), name)
+    return factory(settings, ledger)

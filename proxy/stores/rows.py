@@ -1,19 +1,24 @@
 """Where records lie in Chroma: which shard, and under what name."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from proxy.errors import StoreError
 from proxy.models import PARTS, Scope, find_part
 
 # A part's records are in a shard of their own.
 SHARDS: Final = PARTS
 # What the ledger calls the row in which a user is named; rows of records have 16 characters or more.
 USER_ROW: Final = "user"
+# A value that is too long for one is in several of these, "m", "m1", "m2" …, of which there may be so many: Chroma
+# Cloud takes 32 keys, and one is the user's.
+_VALUE: Final = "m"
+_MOST_VALUES: Final = 31
 
 
 class Row(NamedTuple):
@@ -62,3 +67,31 @@ def group_by_shard(rows: Iterable[Row]) -> dict[int, list[Row]]:
 def make_points(names: Sequence[str]) -> Any:
     """A vector of one number for each of *names*, spread evenly: of equal ones Chroma's index could make nothing."""
     return np.array([[crc32(name.encode()) / 2**32] for name in names], np.float32)
+
+
+def split_value(text: str, limit: int | None) -> dict[str, str]:
+    """*text* as metadata, of which no value has more than *limit* characters.
+
+    How many there are is said at the beginning, because what is put again does not take away what was there before.
+
+    Raises:
+        StoreError: there is no room for it.
+    """
+    if limit is None or len(text) <= limit:
+        return {_VALUE: text}
+    size = limit - len(f"{_MOST_VALUES}.")
+    count = -(-len(text) // size)
+    if count > _MOST_VALUES:
+        raise StoreError(f"a memory of {len(text):,} characters has no room in Chroma, where {limit:,} are the limit")
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    pieces[0] = f"{count}.{pieces[0]}"
+    return {f"{_VALUE}{number or ''}": piece for number, piece in enumerate(pieces)}
+
+
+def join_value(metadata: Mapping[str, str]) -> str:
+    """What :func:`split_value` has made metadata of."""
+    text = metadata[_VALUE]
+    if not text[:1].isdigit():  # as no sealed text begins
+        return text
+    count, _, first = text.partition(".")
+    return first + "".join(metadata[f"{_VALUE}{number}"] for number in range(1, int(count)))

@@ -84,7 +84,11 @@ class WorkingSets:
 
     def discard(self, scope: Scope) -> None:
         """Forget the user's set, if there is one; the next request loads it anew."""
-        _, freed = self._sets.pop(scope.key, (None, 0))
+        self.drop(scope.key)
+
+    def drop(self, key: str) -> None:
+        """The same by the user's key."""
+        _, freed = self._sets.pop(key, (None, 0))
         self.nbytes -= freed
 
     def clear(self) -> None:

@@ -1,5 +1,6 @@
-"""The ledger itself."""
+"""The ledger of one data directory."""
 
+import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -7,8 +8,9 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
-import proxy.ledger.keys as keys
+import proxy.ledger.keys as sealing
 import proxy.ledger.tombstones as tombstones
+from proxy.ledger.base import Standing
 from proxy.ledger.cache import Cache
 from proxy.ledger.database import Database
 from proxy.ledger.keys import Keys
@@ -24,16 +26,12 @@ _SURVEYED: Final = "surveyed"
 _LITTERED: Final = "littered"
 # How many places were given away.
 _PLACES: Final = "places"
+# Which ledger it is, as a number of 63 bits.
+_IDENTITY: Final = "identity"
 
 
-class Ledger:
-    """Keys, tombstones and switches of all users. Safe to call from several threads; one process at a time.
-
-    What a method has returned for is on disk and survives a power cut. Every method raises
-    :class:`~proxy.errors.StoreError` when the file cannot be used, and then has done nothing.
-
-    A user is named by :attr:`proxy.models.Scope.key`, a row by whatever the store calls it.
-    """
+class FileLedger:
+    """A :class:`~proxy.ledger.base.Ledger` in a SQLite file, for one process at a time."""
 
     def __init__(self, directory: Path) -> None:
         self._database = Database(directory)
@@ -42,49 +40,57 @@ class Ledger:
         self._tombstones: Cache[Tombstone] = Cache(entries=_CACHED_USERS, weight=_CACHED_DIGESTS)
         self._switches: Cache[bool] = Cache(entries=_CACHED_USERS, weight=0)
 
+    def identify(self) -> str:
+        """Which ledger this is: a random name, given to it once. What is sealed here opens with no other."""
+        with self._database.writing() as connection:
+            statement = "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING"
+            connection.execute(statement, (_IDENTITY, secrets.randbits(63)))
+            found: int = connection.execute("SELECT value FROM notes WHERE name = ?", (_IDENTITY,)).fetchone()[0]
+        return f"{found:016x}"
+
     def make_keys(self, rows: Mapping[str, Sequence[str]]) -> dict[str, dict[str, bytes]]:
         """The key to seal each of the users' *rows* under: random, 16 bytes, new unless one waits to be settled.
 
         A row that had a key has both until :meth:`settle_keys`.
         """
         with self._database.writing() as connection:
-            made, unsealed = keys.renew(connection, rows)
+            made, unsealed = sealing.renew(connection, rows)
             if unsealed:
                 _note(connection, _LITTERED)
         return made
 
-    def settle_keys(self, rows: Mapping[str, Sequence[str]]) -> None:
-        """The store has *rows* under the keys made last: they are listed from now on, and older keys destroyed."""
+    def settle_keys(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
+        """The store has these rows under these *keys*: they are listed from now on, and older keys destroyed."""
         with self._database.writing() as connection:
-            place = _count(connection, sum(map(len, rows.values())))
-            replaced = keys.settle(connection, rows, place)
+            place = _count(connection, sum(map(len, keys.values())))
+            replaced = sealing.settle(connection, keys, place)
         if replaced:
             self._database.clean()
 
     def list_unsettled(self) -> dict[str, list[str]]:
         """Rows, by user key, that were made a key and not settled: after a crash, or while the store failed."""
         with self._database.reading() as connection:
-            return keys.read_unsettled(connection)
+            return sealing.read_unsettled(connection)
 
     def read_keys(self, user_key: str, rows: Sequence[str] | None = None) -> dict[str, Keys]:
         """The keys of a user's *rows*, or with None of all rows; without those that have none."""
         with self._database.reading() as connection:
-            return keys.read(connection, user_key, rows)
+            return sealing.read(connection, user_key, rows)
 
     def read_row_keys(self, row: str, user_keys: Sequence[str]) -> dict[str, Keys]:
         """The keys that users have of the *row* that goes by the same name with each of them."""
         with self._database.reading() as connection:
-            return keys.read_row(connection, row, user_keys)
+            return sealing.read_row(connection, row, user_keys)
 
     def page_row_keys(self, row: str, *, after: str, limit: int) -> dict[str, Keys]:
         """The same of the first *limit* users, in the order of their keys, that come *after* this one."""
         with self._database.reading() as connection:
-            return keys.read_page(connection, row, after, limit)
+            return sealing.read_page(connection, row, after, limit)
 
     def list_rows(self, user_key: str) -> list[str]:
         """All of a user's rows that the store has, in the order in which they were first settled."""
         with self._database.reading() as connection:
-            return keys.list_settled(connection, user_key)
+            return sealing.list_settled(connection, user_key)
 
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
@@ -92,7 +98,7 @@ class Ledger:
         Raises StoreError also when they are destroyed but may still be found in the log: calling again tries again.
         """
         with self._database.writing() as connection:
-            destroyed, unsealed = keys.destroy(connection, user_key, rows)
+            destroyed, unsealed = sealing.destroy(connection, user_key, rows)
             if unsealed:
                 _note(connection, _LITTERED)
         self._database.clean()
@@ -105,7 +111,7 @@ class Ledger:
     def note_survey(self, unsealed: Iterable[tuple[str, str]]) -> None:
         """Takes in all (user key, row) that the store holds *unsealed*."""
         with self._database.writing() as connection:
-            keys.register_unsealed(connection, unsealed)
+            sealing.register_unsealed(connection, unsealed)
             _note(connection, _SURVEYED)
 
     def is_littered(self) -> bool:
@@ -156,6 +162,10 @@ class Ledger:
                 off = bool(connection.execute(query, (user_key,)).fetchone()[0])
             self._switches.put(user_key, off)
             return off
+
+    def read_standings(self, user_keys: Iterable[str]) -> dict[str, Standing]:
+        """How it is with each of these users."""
+        return {key: Standing(self.is_off(key), self.tombstone(key)) for key in user_keys}
 
     def close(self) -> None:
         """Closes the file."""
