@@ -225,7 +225,7 @@ async def test_readiness_tells_strangers_no_reasons(proxy: Proxy, explained: boo
     journal = SimpleNamespace(state=SimpleNamespace(failing="/srv/data/journal.sqlite: disk I/O error"))
     health = Health(
         proxy.app.dataplane,
-        journal,  # type: ignore[arg-type]
+        journal,
         link,  # type: ignore[arg-type]
         proxy.app.exposition,
         proxy.app.keeper,
