@@ -38,7 +38,7 @@ from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
 from proxy.identity import open_identifier
 from proxy.journal import open_writer
-from proxy.keeper import wire
+from proxy.keeper import frames, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
@@ -76,7 +76,7 @@ class App:
         self.tasks = Tasks()
         self.requests = Tasks()
         fail_open = FailOpen(self.metrics)
-        self.keeper = KeeperClient(wire.socket_path(settings.data_dir), self.tasks)
+        self.keeper = KeeperClient(frames.socket_path(settings.data_dir), self.tasks)
         self.link = KeeperLink(self.keeper, self.metrics)
         self.supervisor = Supervisor(settings, self.link, self.metrics) if worker is None else None
         self.journal = open_writer(

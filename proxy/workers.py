@@ -18,7 +18,7 @@ import structlog
 from proxy import children
 from proxy.config import Settings
 from proxy.errors import ConfigError
-from proxy.keeper import wire
+from proxy.keeper import frames
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
@@ -71,7 +71,7 @@ class Workers:
             ConfigError: none can start.
         """
         metrics = Metrics()  # nobody reads them: the workers have their own
-        client = KeeperClient(wire.socket_path(self._settings.data_dir), self._tasks)
+        client = KeeperClient(frames.socket_path(self._settings.data_dir), self._tasks)
         supervisor = Supervisor(self._settings, KeeperLink(client, metrics), metrics)
         numbers = range(1, self._settings.server.workers + 1)
         with self._signals():

@@ -17,7 +17,7 @@ from proxy.config import Redaction, load
 from proxy.edge import attempts, parameters
 from proxy.edge.admin import FORWARDING, Gatekeeper
 from proxy.errors import ApiError, KeeperError
-from proxy.keeper import wire
+from proxy.keeper import frames, wire
 from proxy.redaction import Redactor
 from proxy.remember import lines
 from tests.fuzz_hooks import LINES, OBJECT
@@ -252,8 +252,8 @@ def _fits(value: object) -> bool:
 
 REQUESTS: Final = msgspec.msgpack.Decoder(wire.AnyRequest)
 FRAMES: Final = st.one_of(
-    BYTES.map(lambda data: wire.LENGTH.pack(len(data)) + data),
-    ANY_JSON.filter(_fits).map(lambda value: wire.frame(1, value)),
+    BYTES.map(lambda data: frames.LENGTH.pack(len(data)) + data),
+    ANY_JSON.filter(_fits).map(lambda value: frames.frame(1, value)),
     BYTES,
 )
 
@@ -266,7 +266,7 @@ async def test_frames(sent: bytes) -> None:
     reader.feed_data(sent)
     reader.feed_eof()
     try:
-        envelope = await wire.read_frame(reader)
+        envelope = await frames.read_frame(reader)
         assert isinstance(REQUESTS.decode(envelope.payload), wire.Request)
     except (asyncio.IncompleteReadError, KeeperError, msgspec.MsgspecError):
         pass

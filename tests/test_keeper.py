@@ -18,7 +18,7 @@ import structlog
 
 from proxy import config
 from proxy.errors import KeeperError
-from proxy.keeper import link, supervise, wire
+from proxy.keeper import frames, link, supervise, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.lock import DataDirLock, Holder
@@ -144,7 +144,7 @@ async def test_a_keeper_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(supervise, "STOP_S", 0.1)
     settings = config.load(flags={"data_dir": tmp_path})
     tasks = Tasks()
-    client = KeeperClient(wire.socket_path(tmp_path), tasks)
+    client = KeeperClient(frames.socket_path(tmp_path), tasks)
     supervisor = Supervisor(settings, KeeperLink(client, Metrics()), Metrics())
     tasks.spawn(supervisor.run(), name="supervise")
     try:
@@ -200,7 +200,7 @@ def test_a_second_server_says_who_holds_the_directory(tmp_path: Path, upstream: 
 def test_a_directory_with_a_long_path(tmp_path: Path, upstream: Upstream) -> None:
     """Where the path is too long for a socket, memory works all the same, and the socket is private and cleared."""
     folder = tmp_path / ("d" * 100) / ("e" * 100)
-    socket = wire.socket_path(folder)
+    socket = frames.socket_path(folder)
     with Proxy(folder, upstream.url) as proxy:
         proxy.wait_ready()
         Chat(proxy.url, USER).say("I collect stamps.")
@@ -238,7 +238,7 @@ def test_a_keeper_that_ends_at_once_is_started_again(tmp_path: Path, monkeypatch
 
     async def supervise_until_connected() -> None:
         tasks = Tasks()
-        client = KeeperClient(wire.socket_path(tmp_path), tasks)
+        client = KeeperClient(frames.socket_path(tmp_path), tasks)
         settings = config.load(flags={"data_dir": tmp_path})
         supervisor = Supervisor(settings, KeeperLink(client, Metrics()), Metrics())
         tasks.spawn(supervisor.run(), name="supervise")

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from proxy.errors import KeeperError
-from proxy.keeper import wire
+from proxy.keeper import frames, wire
 from proxy.keeper.client import KeeperClient
 from proxy.models import Memory, Pack, Scope, now
 from proxy.tasks import Tasks
@@ -35,25 +35,25 @@ EVERY_KIND = [
 ]
 GARBAGE = [
     pytest.param(b"\xff\xff\xff\xff", id="oversize"),
-    pytest.param(wire.LENGTH.pack(wire.MAX_FRAME + 1), id="just oversize"),
-    pytest.param(wire.LENGTH.pack(4) + b"\xc1\xc1\xc1\xc1", id="no msgpack"),
-    pytest.param(wire.LENGTH.pack(0), id="empty"),
-    pytest.param(wire.LENGTH.pack(1) + b"\x01", id="a number"),
-    pytest.param(wire.LENGTH.pack(4) + b"\x92\x01\xc0\x00", id="more than one"),
+    pytest.param(frames.LENGTH.pack(frames.MAX_FRAME + 1), id="just oversize"),
+    pytest.param(frames.LENGTH.pack(4) + b"\xc1\xc1\xc1\xc1", id="no msgpack"),
+    pytest.param(frames.LENGTH.pack(0), id="empty"),
+    pytest.param(frames.LENGTH.pack(1) + b"\x01", id="a number"),
+    pytest.param(frames.LENGTH.pack(4) + b"\x92\x01\xc0\x00", id="more than one"),
 ]
 
 
-async def read(data: bytes) -> wire.Envelope:
+async def read(data: bytes) -> frames.Envelope:
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
-    return await wire.read_frame(reader)
+    return await frames.read_frame(reader)
 
 
 @pytest.mark.parametrize("request_", EVERY_KIND, ids=lambda r: type(r).__name__)
 async def test_every_request_survives_the_way(request_: wire.Request) -> None:
     """What one side sends is what the other side reads."""
-    envelope = await read(wire.frame(7, request_))
+    envelope = await read(frames.frame(7, request_))
     assert (envelope.number, envelope.failed) == (7, False)
     assert msgspec.msgpack.decode(envelope.payload, type=wire.AnyRequest) == request_
 
@@ -69,7 +69,7 @@ async def test_garbage_is_no_frame(data: bytes) -> None:
 async def test_a_cut_frame_is_the_end(length: int) -> None:
     """A connection that ends, between two frames or within one, is the other side's leaving."""
     with pytest.raises(asyncio.IncompleteReadError):
-        await read(wire.frame(1, wire.Status())[:length])
+        await read(frames.frame(1, wire.Status())[:length])
 
 
 def test_requests_that_expect_an_answer_say_of_what_type() -> None:
@@ -101,7 +101,7 @@ async def test_a_keeper_that_sends_garbage_is_hung_up_on(tmp_path: Path, data: b
     """The call that waits fails, one line is logged, and later calls fail at once."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await wire.read_frame(reader)
+        await frames.read_frame(reader)
         writer.write(data)
         await writer.drain()
         await reader.read()
@@ -120,12 +120,12 @@ async def test_a_failure_is_the_callers_error(tmp_path: Path) -> None:
     """A failed call raises with the keeper's own words, as does an answer of another kind; the connection goes on."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await wire.read_frame(reader)
-        writer.write(wire.frame(first.number, wire.Failure("the disk is full"), failed=True))
-        second = await wire.read_frame(reader)
-        writer.write(wire.frame(second.number, None))
-        third = await wire.read_frame(reader)
-        writer.write(wire.frame(third.number, wire.Flushed(3, 0)))
+        first = await frames.read_frame(reader)
+        writer.write(frames.frame(first.number, wire.Failure("the disk is full"), failed=True))
+        second = await frames.read_frame(reader)
+        writer.write(frames.frame(second.number, None))
+        third = await frames.read_frame(reader)
+        writer.write(frames.frame(third.number, wire.Flushed(3, 0)))
         await reader.read()
         writer.close()
 
@@ -143,11 +143,11 @@ async def test_answers_may_come_in_any_order_between_announcements(tmp_path: Pat
     pack = Pack([memory], 0, b"", b"", b"", b"\0\0\0\0")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first, second = await wire.read_frame(reader), await wire.read_frame(reader)
-        writer.write(wire.frame(second.number, wire.Flushed(2, 0)))
-        writer.write(wire.frame(99, wire.Flushed(0, 0)))
-        writer.write(wire.frame(0, wire.Changed(ADA, pack)))
-        writer.write(wire.frame(first.number, wire.Flushed(1, 0)))
+        first, second = await frames.read_frame(reader), await frames.read_frame(reader)
+        writer.write(frames.frame(second.number, wire.Flushed(2, 0)))
+        writer.write(frames.frame(99, wire.Flushed(0, 0)))
+        writer.write(frames.frame(0, wire.Changed(ADA, pack)))
+        writer.write(frames.frame(first.number, wire.Flushed(1, 0)))
         await reader.read()
         writer.close()
 
@@ -170,10 +170,10 @@ async def test_parts_come_one_by_one_until_nothing_is_left(tmp_path: Path) -> No
     parts = [one_memory("b", 1), one_memory("a", 0)]
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        load = await wire.read_frame(reader)
-        writer.write(wire.frame(load.number, parts[0]))
-        call = await wire.read_frame(reader)
-        writer.write(wire.frame(call.number, wire.Flushed(1, 0)) + wire.frame(load.number, parts[1]))
+        load = await frames.read_frame(reader)
+        writer.write(frames.frame(load.number, parts[0]))
+        call = await frames.read_frame(reader)
+        writer.write(frames.frame(call.number, wire.Flushed(1, 0)) + frames.frame(load.number, parts[1]))
         await reader.read()
         writer.close()
 
@@ -193,12 +193,12 @@ async def test_a_load_that_breaks_off_raises_after_what_came(tmp_path: Path, end
     """The parts that came before a failure are there; then the failure is raised, whatever kind it is."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = (await wire.read_frame(reader)).number
-        writer.write(wire.frame(number, one_memory("b", 1)))
+        number = (await frames.read_frame(reader)).number
+        writer.write(frames.frame(number, one_memory("b", 1)))
         if ending == "failure":
-            writer.write(wire.frame(number, wire.Failure("the disk is gone"), failed=True))
+            writer.write(frames.frame(number, wire.Failure("the disk is gone"), failed=True))
         elif ending == "rubbish":
-            writer.write(wire.frame(number, wire.Flushed(1, 0)))
+            writer.write(frames.frame(number, wire.Flushed(1, 0)))
         else:
             writer.close()
         await reader.read()
@@ -214,10 +214,10 @@ async def test_who_stops_a_load_hears_no_more_of_it(tmp_path: Path) -> None:
     """Parts of a load that nobody follows any more are dropped, and calls go on."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = (await wire.read_frame(reader)).number
-        writer.write(wire.frame(number, one_memory("b", 1)))
-        call = await wire.read_frame(reader)
-        writer.write(wire.frame(number, one_memory("a", 0)) + wire.frame(call.number, wire.Flushed(1, 0)))
+        number = (await frames.read_frame(reader)).number
+        writer.write(frames.frame(number, one_memory("b", 1)))
+        call = await frames.read_frame(reader)
+        writer.write(frames.frame(number, one_memory("a", 0)) + frames.frame(call.number, wire.Flushed(1, 0)))
         await reader.read()
         writer.close()
 
@@ -234,12 +234,12 @@ async def test_a_caller_that_gives_up_is_forgotten(tmp_path: Path) -> None:
     late = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await wire.read_frame(reader)
+        first = await frames.read_frame(reader)
         asked.set()
         await late.wait()
-        writer.write(wire.frame(first.number, wire.Flushed(1, 0)))
-        second = await wire.read_frame(reader)
-        writer.write(wire.frame(second.number, wire.Flushed(2, 0)))
+        writer.write(frames.frame(first.number, wire.Flushed(1, 0)))
+        second = await frames.read_frame(reader)
+        writer.write(frames.frame(second.number, wire.Flushed(2, 0)))
         await reader.read()
         writer.close()
 
@@ -267,27 +267,27 @@ async def test_without_a_connection_nothing_is_sent(tmp_path: Path) -> None:
 
 def test_a_short_path_stays_in_the_data_directory(tmp_path: Path) -> None:
     """The socket lies beside the data, unless its path were too long; equal directories have equal sockets."""
-    assert wire.socket_path(tmp_path) == tmp_path.resolve() / "keeper.sock"
-    assert wire.socket_path(tmp_path / "x" / "..") == wire.socket_path(tmp_path)
+    assert frames.socket_path(tmp_path) == tmp_path.resolve() / "keeper.sock"
+    assert frames.socket_path(tmp_path / "x" / "..") == frames.socket_path(tmp_path)
 
 
 def test_long_paths_have_short_sockets_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long paths get names of their own in a private folder, the same each time."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     one, other = (tmp_path / ("x" * 120) / name for name in ("one", "other"))
-    assert wire.socket_path(one) == wire.socket_path(one) != wire.socket_path(other)
-    assert wire.socket_path(one).parent.parent == tmp_path
+    assert frames.socket_path(one) == frames.socket_path(one) != frames.socket_path(other)
+    assert frames.socket_path(one).parent.parent == tmp_path
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link"])
 def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """In a shared folder for temporary files somebody may have made ours before us."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folder = wire.socket_path(tmp_path / ("x" * 120)).parent
+    folder = frames.socket_path(tmp_path / ("x" * 120)).parent
     if kind == "a link":
         folder.rename(tmp_path / "elsewhere")
         folder.symlink_to(tmp_path / "elsewhere")
     else:
         folder.chmod(0o755)
     with pytest.raises(KeeperError, match="set data_dir to a shorter path"):
-        wire.socket_path(tmp_path / ("x" * 120))
+        frames.socket_path(tmp_path / ("x" * 120))

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from proxy.errors import KeeperError
-from proxy.keeper import wire
+from proxy.keeper import frames, wire
 from proxy.models import Scope
 from proxy.observe.served import SERVED
 from proxy.tasks import Tasks
@@ -64,7 +64,7 @@ class KeeperClient:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
-                self._receive(await wire.read_frame(reader))
+                self._receive(await frames.read_frame(reader))
                 # Frames that are there already come without a pause, and each may take a while: others' turn.
                 await asyncio.sleep(0)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -74,7 +74,7 @@ class KeeperClient:
         finally:
             self._disconnect()
 
-    def _receive(self, envelope: wire.Envelope) -> None:
+    def _receive(self, envelope: frames.Envelope) -> None:
         if envelope.number == 0:
             self._hear(_pushes.decode(envelope.payload))
             return
@@ -141,7 +141,7 @@ class KeeperClient:
         answers = self._waiting[number] = Answers()
         served = SERVED.get()
         try:
-            self._writer.write(wire.frame(number, request, origin="" if served is None else served.id))
+            self._writer.write(frames.frame(number, request, origin="" if served is None else served.id))
             yield answers
         finally:
             self._waiting.pop(number, None)
@@ -149,7 +149,7 @@ class KeeperClient:
     def push(self, request: wire.Request) -> None:
         """Sends what needs no answer; does nothing while the keeper is away."""
         if self._writer is not None:
-            self._writer.write(wire.frame(0, request))
+            self._writer.write(frames.frame(0, request))
 
     async def aclose(self) -> None:
         """Hangs up; calls under way fail."""

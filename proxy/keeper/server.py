@@ -15,7 +15,7 @@ import structlog
 from proxy.config import Settings
 from proxy.errors import ApiError, JournalError, KeeperError, MemoryProxyError, StoreError
 from proxy.journal import JournalCounts
-from proxy.keeper import wire
+from proxy.keeper import frames, wire
 from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
@@ -95,7 +95,7 @@ class KeeperServer:
         self._edges[writer] = set()
         try:
             while True:
-                envelope = await wire.read_frame(reader)
+                envelope = await frames.read_frame(reader)
                 # What is logged about the call is found by the id of the request that it is for.
                 token = SERVED.set(Served.known_as(envelope.origin) if envelope.origin else None)
                 self._accept(writer, envelope.number, _requests.decode(envelope.payload))
@@ -132,18 +132,18 @@ class KeeperServer:
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, request: wire.Request) -> None:
         # For what nobody foresaw, which goes on to the log: a caller without an answer would wait for ever.
-        reply = wire.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
+        reply = frames.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
             if isinstance(request, wire.Load):
                 reply = await self._send_parts(writer, number, request.scope)
             elif isinstance(request, wire.Scrape):
-                reply = wire.frame(number, await self._bulletin.scrape(writer))
+                reply = frames.frame(number, await self._bulletin.scrape(writer))
             elif isinstance(request, wire.GetReports):
-                reply = wire.frame(number, self._bulletin.reports(writer, request.name))
+                reply = frames.frame(number, self._bulletin.reports(writer, request.name))
             else:
-                reply = wire.frame(number, await self._handlers[type(request)](request))
+                reply = frames.frame(number, await self._handlers[type(request)](request))
         except (MemoryProxyError, ApiError) as exc:
-            reply = wire.frame(number, wire.Failure(str(exc)), failed=True)
+            reply = frames.frame(number, wire.Failure(str(exc)), failed=True)
         finally:
             await _send(writer, reply)
 
@@ -155,7 +155,7 @@ class KeeperServer:
             async for part in parts:
                 if reply:
                     await _send(writer, reply)
-                reply = wire.frame(number, part)
+                reply = frames.frame(number, part)
                 if writer.is_closing():
                     break
         return reply
@@ -188,7 +188,7 @@ class KeeperServer:
         self._inquiries |= {number: (writer, answers[number]) for number, writer in asked.items()}
         try:
             for number, writer in asked.items():
-                writer.write(wire.frame(0, wire.Inquiry(number, erased)))
+                writer.write(frames.frame(0, wire.Inquiry(number, erased)))
             if answers:
                 await asyncio.wait(answers.values(), timeout=INQUIRY_S)
             return sum(answer.result() for answer in answers.values() if answer.done())
@@ -250,7 +250,7 @@ class KeeperServer:
 
 
 def _push(writers: list[asyncio.StreamWriter], push: object) -> None:
-    data = wire.frame(0, push) if writers else b""
+    data = frames.frame(0, push) if writers else b""
     for writer in writers:
         # Written at once, so that announcements keep the order of the changes; an edge that reads none of them for too
         # long is cut off, and starts with nothing when it comes back.
@@ -288,7 +288,7 @@ async def run(settings: Settings, lifeline: IO[bytes]) -> None:
         workshop = Workshop(vault, settings, tasks, tracing)
         keeper = KeeperServer(vault, workshop, tasks)
         channel = _join_replicas(settings, vault, keeper, tasks)
-        path = wire.socket_path(settings.data_dir)
+        path = frames.socket_path(settings.data_dir)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(keeper.serve_edge, path)
         path.chmod(0o600)
