@@ -23,8 +23,8 @@ MAX_SOCKET_PATH: Final = 100
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """One frame's content. *failed*: the payload is a :class:`~proxy.keeper.wire.Failure`. *origin*: the id of the client's request for
-    which this is asked, "" where it is for none.
+    """One frame's content. *failed*: the payload is a :class:`~proxy.keeper.wire.Failure`. *origin*: the id of the
+    client's request for which this is asked, "" where it is for none.
     """
 
     number: int
