@@ -50,9 +50,10 @@ def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
 
 
 def test_configured_names_and_tokens_do_not_matter(tmp_path: Path) -> None:
-    """A configuration with an admin token and another identity header works too, and the token stays unsaid."""
+    """A configuration with an admin token, clients and another identity header works too, and the token stays unsaid."""
     config = tmp_path / "config.yaml"
-    config.write_text("identity: {header: X-Customer}\nadmin: {token: '${ADMIN_SECRET}'}\n")
+    clients = f"clients: [{{name: shop, key_sha256: {'a' * 64}}}]"
+    config.write_text(f"identity: {{header: X-Customer}}\n{clients}\nadmin: {{token: '${{ADMIN_SECRET}}'}}\n")
     done = run_demo("--config", str(config), ADMIN_SECRET="of-the-admin")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of-the-admin" not in done.stdout + done.stderr

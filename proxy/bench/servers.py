@@ -58,10 +58,10 @@ class Conditions(msgspec.Struct, frozen=True):
         return ["--data-dir", str(data_dir), *([] if self.config is None else ["--config", str(self.config)])]
 
     def environment(self) -> dict[str, str]:
-        """Of the processes. Whatever is configured, users are named as the rehearsals name them."""
+        """Of the processes. Whatever is configured, users are named as the rehearsals name them, and need no key."""
         base = neutral_environment() if self.config is None else dict(os.environ)
-        named = {f"{ENV_PREFIX}IDENTITY__MODE": "header", f"{ENV_PREFIX}IDENTITY__HEADER": USER_HEADER}
-        return {**base, **self.variables, **named}
+        named = {"IDENTITY__MODE": "header", "IDENTITY__HEADER": USER_HEADER, "CLIENTS": "[]"}
+        return {**base, **self.variables} | {f"{ENV_PREFIX}{name}": value for name, value in named.items()}
 
 
 def start_talker() -> Child:
