@@ -12,6 +12,7 @@ from proxy.errors import ConfigError, JournalError
 from proxy.journal import Entry
 from proxy.journal.shared import SharedReader
 from proxy.journal.shared_writer import SharedWriter
+from proxy.models import Scope
 from proxy.sharing import open_redis
 from tests.journals import ADA, BOB, Journal, opened, shared_settings, talk
 from tests.redis_server import RedisServer, running_redis
@@ -116,16 +117,16 @@ def test_a_user_is_worked_for_by_one_keeper(journal: Journal) -> None:
 def test_users_of_all_parts_are_looked_at(journal: Journal, tmp_path: Path) -> None:
     """Those first who have waited the longest, whatever part they are in, and however many others are busy."""
     users = [f"user-{number}" for number in range(300)]
-    exchanges = [talk(number, user=type(ADA)(user)) for number, user in enumerate(users)]
+    exchanges = [talk(number, user=Scope(user)) for number, user in enumerate(users)]
     journal.write(*exchanges)
     for part in journal.reader.find_parts():
         entries = journal.reader.take(1000, part=part)
         for entry in entries:
-            journal.reader.advance([entry.seq], -1000 + entry.exchange.first_index)
+            journal.reader.advance([entry.seq], 1000.0 * (entry.exchange.first_index - len(users)))
     busy: list[str] = []
     while entries := journal.reader.take_user(1, busy=busy):
         busy.append(entries[0].user_key)
-    assert busy == [type(ADA)(user).key for user in users]
+    assert busy == [Scope(user).key for user in users]
 
 
 def test_a_group_that_is_lost_is_made_anew(journal: Journal) -> None:
@@ -143,6 +144,29 @@ def test_a_group_that_is_lost_is_made_anew(journal: Journal) -> None:
     assert journal.reader.take(9, part=journal.part) == []
     counts = journal.reader.counts()
     assert (counts.pending, counts.extracting, counts.failed) == (0, 1, 1)
+
+
+def test_keepers_that_are_gone_are_forgotten(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not while something that they had taken is unsettled."""
+    journal.write(talk(0))
+
+    def list_keepers() -> set[bytes]:
+        rows = client.xinfo_consumers(f"memory-proxy:journal:{journal.part:02}", "keepers")
+        return {row["name"] for row in rows}
+
+    monkeypatch.setattr("proxy.journal.shared.GONE_S", -1.0)
+    with closing(journal.reader_client()) as client, closing(journal.open("a")) as a, closing(journal.open("b")) as b:
+        assert len(a.take(9, part=journal.part)) == 1
+        (entry,) = b.take(9, part=journal.part)
+        assert list_keepers() == {b"b"} | {b"a"}
+        with closing(journal.open("c")) as c:
+            assert len(c.take(9, part=journal.part)) == 1
+            assert list_keepers() == {b"b", b"c"}
+            c.done([entry.seq])
+        with closing(journal.open("d")) as d:
+            journal.write(talk(1))
+            assert len(d.take(9, part=journal.part)) == 1
+            assert list_keepers() == {b"d"}
 
 
 def test_erasing_leaves_no_trace(journal: Journal, shared_redis: RedisServer) -> None:
