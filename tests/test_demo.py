@@ -50,7 +50,7 @@ def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
 
 
 def test_configured_names_and_tokens_do_not_matter(tmp_path: Path) -> None:
-    """A configuration with an admin token, clients and another identity header works, and the token stays unsaid."""
+    """An admin token, clients and another identity header change nothing, and the token stays unsaid."""
     config = tmp_path / "config.yaml"
     clients = f"clients: [{{name: shop, key_sha256: {'a' * 64}}}]"
     config.write_text(f"identity: {{header: X-Customer}}\n{clients}\nadmin: {{token: '${{ADMIN_SECRET}}'}}\n")
