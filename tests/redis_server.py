@@ -59,7 +59,10 @@ class RedisServer:
 
     def _answers(self) -> bool:
         with closing(self.client()) as client, suppress(redis.RedisError):
-            return bool(client.ping())
+            try:
+                return bool(client.ping())
+            except redis.AuthenticationError:
+                return True
         return False
 
 

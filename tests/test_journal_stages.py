@@ -1,4 +1,4 @@
-"""What the keeper does with entries: two stages, each in order, and settled by all the ways there are."""
+"""What the keeper does with entries in a file, beyond what both journals have in common."""
 
 import random
 import sqlite3

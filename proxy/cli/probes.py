@@ -52,6 +52,8 @@ async def examine(settings: Settings, server: str | None) -> list[Finding]:
         findings += await check_server(settings, server)
     else:
         findings += await check_data_dir(settings)
+    if settings.journal.redis_url is not None:
+        findings.append(await asyncio.to_thread(check_shared_journal, settings))
     return [*findings, await asyncio.to_thread(check_tokens), check_identity(settings), check_admin(settings)]
 
 
@@ -126,7 +128,9 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
     data_dir = settings.data_dir
     try:
         with DataDirLock(data_dir, Holder(os.getpid(), "memory-proxy check")):
-            return [await asyncio.to_thread(check_store, settings), await asyncio.to_thread(check_journal, data_dir)]
+            store = await asyncio.to_thread(check_store, settings)
+            shared = settings.journal.redis_url is not None
+            return [store] if shared else [store, await asyncio.to_thread(check_journal, data_dir)]
     except LockedError as exc:
         holder = read_holder(data_dir)
         if holder is not None and holder.url is not None:
@@ -182,6 +186,13 @@ def check_journal(data_dir: Path) -> Finding:
     if counts.failed:
         return Finding("journal", "note", found, ADVICE_FOR_FAILED)
     return Finding("journal", "ok", found)
+
+
+def check_shared_journal(settings: Settings) -> Finding:
+    """Reaches the Redis that replicas share, and asks what it keeps."""
+    from proxy.cli.redis_probe import judge_journal
+
+    return Finding("journal", *judge_journal(settings))
 
 
 async def check_server(settings: Settings, url: str) -> list[Finding]:

@@ -196,6 +196,20 @@ function operations.put_back(consumer, ...)
   end
 end
 
+-- Forgets keepers that have been gone for so long and left nothing behind.
+function operations.tidy(idle_ms)
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, GROUP)
+  for _, consumer in ipairs(consumers.err and {} or consumers) do
+    local about = {}
+    for i = 1, #consumer, 2 do
+      about[consumer[i]] = consumer[i + 1]
+    end
+    if about.pending == 0 and about.idle > tonumber(idle_ms) then
+      redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, about.name)
+    end
+  end
+end
+
 -- For one keeper at a time, until it says that it has done or its lease ends.
 function operations.take_user(token, lease_ms, user, limit)
   if not redis.call('SET', lease, token, 'NX', 'PX', lease_ms) and redis.call('GET', lease) ~= token then return {} end

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # A keeper that has died leaves its users to others after that, and says so often that it is alive.
 LEASE_S: Final = 30.0
+# Keepers have names of their own, and a group remembers them until it is told to forget.
+GONE_S: Final = 24 * 3600.0
 _USERS: Final = 100
 _PAGE: Final = 1000
 _EXTEND: Final = (
@@ -81,6 +83,7 @@ class SharedReader:
         self._extend = self._client.register_script(_EXTEND)
         self._release = self._client.register_script(_RELEASE)
         self._rewriting = Rewriting(self._client)
+        self._tidied: set[int] = set()
 
     def find_parts(self) -> Sequence[int]:
         """The parts in which something is due to be stored."""
@@ -88,6 +91,9 @@ class SharedReader:
 
     def take(self, limit: int, *, part: int = 0, now: float | None = None) -> list[Entry]:
         """See :class:`~proxy.journal.base.Reader`; the caller has the turn of *part*."""
+        if part not in self._tidied:
+            self._run(part, "tidy", int(GONE_S * 1000))
+            self._tidied.add(part)
         more = 1
         while more:
             at = time.time() if now is None else now

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 1.0
 # While exchanges go to the disk it is looked so often whether they have to.
 LOOK_S: Final = 0.2
+# When so few are left there, what is new waits until they are gone, but for no longer than that; where nobody takes
+# them away, ever more seldom.
+_FEW: Final = 512
+_CATCH_UP_S: Final = 0.5
+_CATCH_UP_EVERY_S: Final = 0.01
+_LONGEST_WAIT_S: Final = 10.0
 _LONGEST_RETRY_S: Final = 2.0
 _GROUP_ROWS: Final = 128
 _GROUP_BYTES: Final = 4 << 20
@@ -77,6 +83,7 @@ class SharedWriter:
         self._hold_bytes = hold_bytes
         self._patience_s = patience_s
         self._backoff = backoff or Backoff(most_s=_LONGEST_RETRY_S)
+        self._patience = Backoff(LOOK_S, _LONGEST_WAIT_S)
         self._tasks = Tasks()
         self._news = asyncio.Event()
         self._queue: deque[_Waiting] = deque()
@@ -196,44 +203,57 @@ class SharedWriter:
 
     async def _try_to_return(self) -> None:
         """Goes back to Redis if it answers and nothing of ours is anywhere else."""
-        if time.monotonic() < self._retry_at or not await self._has_caught_up():
+        if time.monotonic() < self._retry_at or await self._ask(()) is None:
             return
-        await self._send(())
-        if self._direct and self._spill.state.failing is not None:
+        if not await self._catch_up():
+            self._retry_at = time.monotonic() + self._patience.next_delay()
+            return
+        self._recover()
+        if self._spill.state.failing is not None:
             held = [_Waiting(item, make_row(item), _done()) for item in await self._spill.withdraw()]
             self._queue.extendleft(reversed(held))
             self._queued_bytes += sum(len(item.row.value) for item in held)
 
-    async def _has_caught_up(self) -> bool:
-        """Whether the local journal is empty. From a disk that is broken nothing comes: waiting for it would help
-        nobody, while what is held in memory can go to Redis instead.
+    async def _catch_up(self) -> bool:
+        """Whether the local journal is empty. Where little is left it is waited for: users who go on talking would
+        otherwise add to it as fast as it is emptied.
+
+        From a disk that is broken nothing comes: waiting for it would help nobody, while what is held in memory can go
+        to Redis instead.
         """
-        if self._spill.state.failing is not None:
-            return True
-        try:
-            return await asyncio.to_thread(count_spilled, self._spilled) == 0
-        except JournalError:
-            return True
+        deadline = time.monotonic() + _CATCH_UP_S
+        while self._spill.state.failing is None:
+            try:
+                left = await asyncio.to_thread(count_spilled, self._spilled)
+            except JournalError:
+                break
+            if not left:
+                break
+            if left > _FEW or time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(_CATCH_UP_EVERY_S)
+        return True
 
     async def _send(self, group: Sequence[_Waiting]) -> int:
-        """Appends to Redis; answers how many it has for certain. Of nothing, asks whether it answers."""
+        """Appends to Redis; answers how many it has for certain."""
+        appended = await self._ask([item.row for item in group])
+        if appended is not None and appended < len(group):
+            self._fail(FULL)
+        return appended or 0
+
+    async def _ask(self, rows: Sequence[Row]) -> int | None:
+        """How many of *rows* Redis has taken; None, and it is noted, when it has not answered."""
         try:
             with translated(JournalError):
                 async with asyncio.timeout(self._patience_s):
-                    appended: int = await self._append(
-                        *arrange(self._keys, [item.row for item in group], self._most_bytes)
-                    )
+                    appended: int = await self._append(*arrange(self._keys, rows, self._most_bytes))
         except TimeoutError:
             self._fail("redis: no answer")
-            return 0
         except JournalError as exc:
             self._fail(str(exc))
-            return 0
-        if appended < len(group):
-            self._fail(FULL)
         else:
-            self._recover()
-        return appended
+            return appended
+        return None
 
     async def _divert(self, group: Sequence[_Waiting]) -> None:
         """Writes to the local journal, which holds in memory what it cannot write."""
@@ -252,6 +272,7 @@ class SharedWriter:
             _log.info("journal.recovered")
         self._failing, self._direct = None, True
         self._backoff.reset()
+        self._patience.reset()
 
 
 def _answer(item: _Waiting, failure: BaseException | None = None) -> None:

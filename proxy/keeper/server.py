@@ -173,27 +173,26 @@ class KeeperServer:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
-        counts = await self._count()
+        trouble = self._workshop.worker.trouble
+        try:
+            # With all threads waiting for a store that hangs, this process still does not.
+            async with asyncio.timeout(COUNT_S):
+                self._counts = await asyncio.to_thread(self._vault.journal.counts)
+        except JournalError as exc:
+            # A keeper whose journal is away is up all the same: memories are loaded, and chats get them.
+            trouble = trouble or f"journal: {exc}"
+        except TimeoutError:
+            trouble = trouble or "journal: it could not be counted in time"
+        counts = self._counts
         return wire.KeeperStatus(
             os.getpid(),
             counts.pending,
             counts.failed,
             counts.oldest_age_s,
-            self._workshop.worker.trouble,
+            trouble,
             counts.extracting,
             dict(self._vault.scribe.tally),
         )
-
-    async def _count(self) -> JournalCounts:
-        """What is in the journal, or was when it was last counted: a journal, or a store, that hangs with all threads
-        must not look as if this process did.
-        """
-        try:
-            async with asyncio.timeout(COUNT_S):
-                self._counts = await asyncio.to_thread(self._vault.journal.counts)
-        except (JournalError, TimeoutError) as exc:
-            log.info("journal_not_counted", reason=str(exc) or "it took too long")
-        return self._counts
 
 
 def _push(writers: list[asyncio.StreamWriter], push: object) -> None:

@@ -22,6 +22,8 @@ CONNECT_S: Final = 2.0
 ANSWER_S: Final = 5.0
 # A connection that was idle for so long may have been dropped on the way without a word: it is asked before it is used.
 HEALTH_CHECK_S: Final = 15
+# How a script says that it is not the turn of who runs it.
+LOST: Final = "LOST"
 
 
 def open_redis(settings: Settings) -> "redis.Redis":
@@ -36,7 +38,9 @@ def open_redis(settings: Settings) -> "redis.Redis":
     from redis.retry import Retry
 
     with _checked_url():
-        return redis.Redis.from_url(_url(settings), retry=Retry(NoBackoff(), 0), **_options())
+        client = redis.Redis.from_url(_url(settings), retry=Retry(NoBackoff(), 0), **_options())
+        _make_connection(client)
+    return client
 
 
 def open_async_redis(settings: Settings) -> "AsyncRedis":
@@ -47,7 +51,9 @@ def open_async_redis(settings: Settings) -> "AsyncRedis":
     from redis.backoff import NoBackoff
 
     with _checked_url():
-        return Redis.from_url(_url(settings), retry=Retry(NoBackoff(), 0), **_options())
+        client = Redis.from_url(_url(settings), retry=Retry(NoBackoff(), 0), **_options())
+        _make_connection(client)
+    return client
 
 
 def shares_everything(settings: Settings) -> bool:
@@ -65,14 +71,21 @@ def translated(error: type[MemoryProxyError]) -> Iterator[None]:
     """What Redis raises in the block, as an *error*.
 
     Of the reason there is the type alone, and no cause: the message may quote what was sent, which holds what people
-    have said, and where it was sent, which may have a password in it.
+    have said, and where it was sent, which may have a password in it. Scripts of ours say :data:`LOST` where they are
+    run in somebody else's turn.
     """
     from redis.exceptions import RedisError
 
     try:
         yield
     except RedisError as exc:
-        raise error(f"redis: {type(exc).__name__}") from None
+        lost = str(exc).startswith(LOST)
+        raise error("the turn has gone to another keeper" if lost else f"redis: {type(exc).__name__}") from None
+
+
+def _make_connection(client: Any) -> None:
+    """Finds out what it would not take, and opens nothing."""
+    client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
 
 
 def _url(settings: Settings) -> str:
