@@ -55,6 +55,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
+        self.on_sync: Callable[[wire.Sync], None] = lambda _: None
         self.on_connect: Callable[[], None] = lambda: None
         self.loads: list[Scope] = []
         self._under_way: asyncio.Queue[asyncio.Queue[wire.Part | KeeperError]] = asyncio.Queue()

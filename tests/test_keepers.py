@@ -15,7 +15,7 @@ from proxy.embedders.base import NoEmbedder
 from proxy.errors import StoreError
 from proxy.journal.shared import SharedReader
 from proxy.keeper.vault import Vault
-from proxy.ledger import FileLedger
+from proxy.ledger import open_ledger
 from proxy.models import Exchange, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
@@ -185,7 +185,7 @@ async def test_trouble_passes_when_there_is_nothing_to_store(tmp_path: Path) -> 
 async def vaults(settings: Settings, *names: str) -> AsyncIterator[list[Vault]]:
     """Keepers of several replicas with one store and one ledger."""
     async with AsyncExitStack() as stack:
-        ledger = FileLedger(settings.data_dir)
+        ledger = open_ledger(settings)
         stack.callback(ledger.close)
         store = open_store(settings, ledger)
         stack.callback(store.close)

@@ -9,7 +9,20 @@ from proxy.errors import KeeperError
 from proxy.keeper import wire
 from proxy.models import Pack
 from proxy.recall import loading
-from tests.readpath import ADA, AT_ONCE_S, BICYCLE, BOB, DOG, PIANO, WHERE_BICYCLE, WHERE_DOG, World, pack, texts_of
+from tests.readpath import (
+    ADA,
+    AT_ONCE_S,
+    BICYCLE,
+    BOB,
+    DOG,
+    PIANO,
+    WHERE_BICYCLE,
+    WHERE_DOG,
+    Chat,
+    World,
+    pack,
+    texts_of,
+)
 
 GARDEN = "The bicycle is in the garden now, not in the cellar."
 BROKEN = Pack(pack(DOG).memories, 0, b"", b"", b"", b"")
@@ -181,3 +194,54 @@ async def test_users_leave_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) 
     assert world.service.sets.get(BOB) is not None
     world.keeper.prepare(pack(BICYCLE))
     assert texts_of(await world.ask(WHERE_BICYCLE)) == [BICYCLE]
+
+
+async def test_what_may_be_stale_is_loaded_anew() -> None:
+    """Users that are named, or all; what is on its way for one of them is not kept."""
+    world = World(stale_s=60)
+    world.keeper.on_sync(wire.InTouch(0))
+    await world.warm(DOG)
+    await world.warm("Bob's piano.", scope=BOB)
+    world.keeper.on_sync(wire.Stale([ADA.key]))
+    asking = world.ask(WHERE_DOG)
+    held = await world.keeper.asked()
+    world.keeper.on_sync(wire.Stale([ADA.key]))
+    held.give(DOG)
+    assert texts_of(await asking) == [DOG]
+    assert len(world.service.sets) == 1
+    again = world.ask(WHERE_DOG)
+    (await world.keeper.asked()).give(GARDEN)
+    assert texts_of(await again) == []
+    world.keeper.on_sync(wire.Stale())
+    assert len(world.service.sets) == 0
+    assert world.keeper.loads == [ADA, BOB, ADA, ADA]
+
+
+async def test_nothing_is_used_for_longer_than_it_is_true() -> None:
+    """A keeper that has said for too long that it hears the others is not there, or does not: nothing is relied on."""
+    world = World(stale_s=60)
+    # Before the first sign nothing is kept for the next request.
+    await world.warm(DOG)
+    asking = world.ask(WHERE_DOG)
+    (await world.keeper.asked()).give(DOG)
+    assert texts_of(await asking) == [DOG]
+    world.keeper.on_sync(wire.InTouch(0))
+    chat = Chat(world)
+    assert texts_of(await chat.say(WHERE_DOG)) == [DOG]
+    assert texts_of(await chat.say("Thanks!")) == [DOG]
+    assert world.keeper.loads == [ADA, ADA]
+    # What was heard of others is older than it may be, and with it what the conversation was given.
+    world.keeper.on_sync(wire.InTouch(61))
+    late = await chat.say("And now?", deadline_s=AT_ONCE_S)
+    assert (late.status, late.block) == ("timeout", None)
+    assert len(world.service.sets) == 0
+    (await world.keeper.asked()).give()
+    await world.settle()
+
+
+async def test_alone_everything_is_true() -> None:
+    """Where no other replica writes, nobody has to say so."""
+    world = World()
+    await world.warm(DOG)
+    assert texts_of(await world.ask(WHERE_DOG)) == [DOG]
+    assert world.keeper.loads == [ADA]

@@ -232,12 +232,14 @@ class KeeperServer:
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         trouble = self._workshop.worker.trouble
         try:
-            # A journal, or a store, that hangs with all threads must not look as if this process did.
+            # With all threads waiting for a store that hangs, this process still does not.
             async with asyncio.timeout(COUNT_S):
                 self._counts = await asyncio.to_thread(self._vault.journal.counts)
-        except (JournalError, TimeoutError) as exc:
+        except JournalError as exc:
             # A keeper whose journal is away is up all the same: memories are loaded, and chats get them.
-            trouble = trouble or f"journal: {str(exc) or 'it takes too long'}"
+            trouble = trouble or f"journal: {exc}"
+        except TimeoutError:
+            trouble = trouble or "journal: it could not be counted in time"
         counts = self._counts
         return wire.KeeperStatus(
             os.getpid(),

@@ -8,8 +8,7 @@ import msgspec
 from chromadb.api import ServerAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.auth.utils import maybe_set_tenant_and_database
-from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, System
-from chromadb.config import Settings as ChromaSettings
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from chromadb.errors import error_types
 
 from proxy.config.sections import Store
@@ -45,7 +44,7 @@ class Connection:
         self._place: _Place | None = None
         # Not chromadb.HttpClient, which asks the server three times while it is made, without a timeout.
         self._system = System(
-            ChromaSettings(
+            Settings(
                 anonymized_telemetry=False,
                 chroma_api_impl="chromadb.api.fastapi.FastAPI",
                 chroma_server_host=host,
@@ -77,14 +76,19 @@ class Connection:
 
     def list_collections(self) -> dict[str, Any]:
         """All that there are, by name."""
-        place = self._find_place()
+        try:
+            return {model.name: self._wrap(model) for model in self._list(self._find_place())}
+        except (LookupError, TypeError, AttributeError) as exc:
+            raise StoreError(f"chroma: {type(exc).__name__} in the answer; is it a Chroma server?") from exc
+
+    def _list(self, place: _Place) -> list[Any]:
         models: list[Any] = []
-        while not len(models) % _PAGE:
+        while len(models) % _PAGE == 0:
             page = self._server.list_collections(_PAGE, len(models), tenant=place.tenant, database=place.database)
             if not page:
                 break
             models += page
-        return {model.name: self._wrap(model) for model in models}
+        return models
 
     def make_collection(self, name: str, index: Any, metadata: Mapping[str, str] | None = None) -> Any:
         """The collection of this *name*, with what it was made with if it was there before."""

@@ -115,31 +115,28 @@ class RemoteChroma(ChromaStore):
 
     def _read(self) -> dict[str, Any]:
         """The collections by name, as last seen. Raises StoreError for those that are sealed by another ledger."""
-        known = self._known
-        if known is None:
-            known = self._connection.list_collections()
-            if USERS in known:
-                self._check_ledger(known[USERS])
+        if self._known is not None:
+            return self._known
+        known = self._connection.list_collections()
+        if USERS in known:
+            self._check_ledger(known[USERS])
+            # Before that nobody has put anything; somebody may at any time, and under whichever ledger.
             self._known = known
         return known
 
     def _find(self, name: str) -> Any | None:
         known = self._read()
-        if name in known:
-            return known[name]
-        if USERS not in known:
-            # Nobody had put anything when it was last seen. Looking must not be what claims an empty server.
-            self._known = None
-            return self._read().get(name)
-        return self._make(name) if name.startswith(RECORDS) else None  # somebody else may have made it meanwhile
+        if name not in known and USERS in known and name.startswith(RECORDS):
+            return self._make(name)  # somebody else may have made it meanwhile
+        return known.get(name)
 
     def _make(self, name: str) -> Any:
         known = self._read()
         if USERS not in known:
-            # First of all, since it says by whom all that follows is sealed.
+            # First of all, since it says by whom all that follows is sealed. Looking alone does not claim a server.
             users = self._connection.make_collection(USERS, INDEX, {LEDGER: self._ledger.identify()})
             self._check_ledger(users)
-            known[USERS] = users
+            self._known = known = known | {USERS: users}
         if name not in known:
             known[name] = self._connection.make_collection(name, INDEX)
         return known[name]
