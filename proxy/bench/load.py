@@ -151,7 +151,7 @@ class Endpoint:
     """A server, and the connections to it: as many as there are requests at once, kept for those that follow."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._idle: list[_Connection] = []
@@ -166,7 +166,7 @@ class Endpoint:
         """
         answer = await self.call("POST", CHAT, {**CHAT_HEADERS, **headers}, body, enough=enough)
         if answer.status != expected:
-            raise LoadError(f"{self._url}: answered {answer.status}: {answer.body[:200]!r}")
+            raise LoadError(f"{self.url}: answered {answer.status}: {answer.body[:200]!r}")
         return answer
 
     async def call(
@@ -184,7 +184,7 @@ class Endpoint:
             connection = await self._connect()
             answer = await connection.ask(request, enough=enough)
         except (OSError, LoadError) as exc:
-            raise LoadError(f"{method} {self._url}{path}: {exc}") from exc
+            raise LoadError(f"{method} {self.url}{path}: {exc}") from exc
         if connection.usable:
             self._idle.append(connection)
         return answer

@@ -13,6 +13,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from proxy.bench.chats import REMEMBERED, USER, Chats
 from proxy.bench.corpus import write_conversations
 from proxy.bench.cost import measure_cost, measure_paced_cost
+from proxy.bench.dawdlers import measure_dawdlers
 from proxy.bench.durability import Ordeal, list_keeper_rows, list_rows, run_ordeal
 from proxy.bench.endurance import measure_growth
 from proxy.bench.fleet import Siege, list_siege_rows, run_siege
@@ -159,6 +160,7 @@ class Stages:
         rows += await self._do("sending pictures", measure_pictures(world, plan))
         rows += await self._do("streaming at a steady pace: gaps", measure_gaps(world, plan))
         rows += await self._do("streaming to a crowd", measure_crowd(world, plan))
+        rows += await self._do("serving beside slow clients", measure_dawdlers(world, plan))
         rows += await self._do("enduring", measure_growth(world, plan))
         rows += await self._do("idling", measure_idle_lag(world, plan))
         rows += await self._do("journaling", measure_journaling(world, plan))
