@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy import config
 from proxy.config import Settings
 from proxy.errors import KeeperError
-from proxy.keeper import wire
+from proxy.keeper import frames
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.server import run
 from proxy.models import Memory, Scope
@@ -34,7 +34,7 @@ class Edge:
     """What an edge knows of users, and when it hears something."""
 
     def __init__(self, settings: Settings, tasks: Tasks) -> None:
-        self.client = KeeperClient(wire.socket_path(settings.data_dir), tasks)
+        self.client = KeeperClient(frames.socket_path(settings.data_dir), tasks)
         self.loader = Loader(self.client, FailOpen(Metrics()), tasks, stale_s=settings.store.refresh_s)
         self.stale: list[wire.Stale] = []
         self._news = asyncio.Condition()
