@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy import config
 from proxy.config import Settings
 from proxy.errors import KeeperError
-from proxy.keeper import frames
+from proxy.keeper import frames, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.server import run
 from proxy.models import Memory, Scope
