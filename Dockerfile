@@ -22,7 +22,8 @@ LABEL org.opencontainers.image.title="memory-proxy" \
       org.opencontainers.image.description="Persistent memory for any OpenAI-compatible chatbot, by changing only its base URL" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin memory \
+RUN groupadd --system --gid 10001 memory \
+    && useradd --system --uid 10001 --gid memory --home-dir /data --shell /usr/sbin/nologin memory \
     && install -d -o memory -g memory -m 0700 /data
 COPY --from=build /opt/memory-proxy /opt/memory-proxy
 ENV PATH=/opt/memory-proxy/bin:$PATH \
@@ -30,7 +31,8 @@ ENV PATH=/opt/memory-proxy/bin:$PATH \
     TIKTOKEN_CACHE_DIR=/opt/memory-proxy/tiktoken \
     MEMORY_PROXY_DATA_DIR=/data \
     MEMORY_PROXY_SERVER__HOST=0.0.0.0
-USER memory
+# By number: where only a name is known, Kubernetes' runAsNonRoot cannot tell that it is not root.
+USER 10001
 VOLUME /data
 EXPOSE 8787
 STOPSIGNAL SIGTERM
