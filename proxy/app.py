@@ -72,7 +72,7 @@ class App:
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None, worker: int | None = None) -> None:
         """Raises ConfigError where the way to the upstream is badly configured, a key is none, or a package missing."""
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = self.make_metrics()
         self.tasks = Tasks()
         self.requests = Tasks()
         fail_open = FailOpen(self.metrics)
@@ -100,13 +100,21 @@ class App:
             stale_s=math.inf if settings.journal.redis_url is None else settings.store.refresh_s,
         )
         self.upstream = Upstream(settings.upstream)
-        self.measures = Measures(self.metrics, fail_open, settings)
+        self.measures = self.make_measures(fail_open)
         self._tracing = open_tracing(settings, "edge")
         self._identifier = open_identifier(settings, self.tasks)
         self.dataplane = self._make_dataplane(fail_open)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
         self._control = self._make_control()
         self._watch_parts()
+
+    def make_metrics(self) -> Metrics:
+        """Where everything is counted; a benchmark counts nothing, to see what that costs."""
+        return Metrics()
+
+    def make_measures(self, fail_open: FailOpen) -> Measures:
+        """What follows chats; likewise."""
+        return Measures(self.metrics, fail_open, self.settings)
 
     def _make_dataplane(self, fail_open: FailOpen) -> DataPlane:
         settings = self.settings

@@ -38,7 +38,7 @@ async def measure_cost(world: World, plan: Plan) -> list[Row]:
         "floor streamed": Way(chats.streamed(world.floored, chunks=chunks), floor, plan.streams, at_once),
         "streamed": Way(chats.streamed(world.proxied, chunks=chunks), proxy, plan.streams, at_once),
     }
-    spent = await _alternate(ways, plan.rounds)
+    spent = await alternate(ways, plan.rounds)
     request, stream = "relayed request", f"relayed stream of {chunks} chunks"
     alone = f"no user, {at_once} at a time"
     fast = f"{alone}, chunks without a pause between them"
@@ -56,13 +56,13 @@ async def measure_paced_cost(world: World, plan: Plan) -> list[Row]:
     for name, endpoint, process in (("floor", world.floored, world.floor), ("proxy", world.proxied, world.proxy)):
         ask = chats.streamed(endpoint, chunks=plan.chunks, gap_ms=plan.gap_ms)
         ways[name] = Way(ask, process, plan.paced_streams, plan.paced_streams)
-    spent = await _alternate(ways, plan.paced_rounds)
+    spent = await alternate(ways, plan.paced_rounds)
     name = f"paced stream of {plan.chunks} chunks"
     what = f"no user, {plan.paced_streams} streams at once, {plan.gap_ms} ms between chunks"
     return _against_floor(name, spent["proxy"], spent["floor"], what=what, target=None, aim=1.1)
 
 
-async def _alternate(ways: dict[str, Way], rounds: int) -> Spent:
+async def alternate(ways: dict[str, Way], rounds: int) -> Spent:
     """Microseconds of CPU time a request, for each way one number a round, after a round that does not count."""
     spent: Spent = {name: [] for name in ways}
     for number in range(-1, rounds):

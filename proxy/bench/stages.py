@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from uvicorn.loops.auto import auto_loop_factory
 
 from proxy.bench.chats import REMEMBERED, USER, Chats
-from proxy.bench.corpus import write_conversations
 from proxy.bench.cost import measure_cost, measure_paced_cost
 from proxy.bench.dawdlers import measure_dawdlers
 from proxy.bench.durability import Ordeal, list_keeper_rows, list_rows, run_ordeal
@@ -22,10 +21,12 @@ from proxy.bench.load import LoadError
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
 from proxy.bench.report import Report, Row, percentile, ratio
-from proxy.bench.servers import POLL_S, Conditions, find_keeper, import_file, start_floor, start_proxy, start_upstream
+from proxy.bench.servers import POLL_S, Conditions, find_keeper, start_floor, start_proxy, start_upstream
 from proxy.bench.soak import run_soak
+from proxy.bench.stores import fill_store
 from proxy.bench.streams import measure_crowd, measure_gaps
 from proxy.bench.turmoil import measure_draining, measure_idle_lag, measure_journaling, measure_storing
+from proxy.bench.watching import run_watching
 from proxy.bench.world import World, open_world
 from proxy.bench.writing import measure_writing
 from proxy.errors import MemoryProxyError
@@ -80,6 +81,13 @@ def run_soaking(minutes: float, say: Say, conditions: Conditions, *, parent: Pat
     say(f"soaking for {minutes:g} minutes")
     with _make_folder(parent) as folder:
         return Report(run_soak(minutes, folder / "soaked", conditions))
+
+
+def run_watch(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """What it costs to see what the proxy does. Otherwise as :func:`run_benchmark`."""
+    say("comparing with a proxy that counts nothing")
+    with _make_folder(parent) as folder:
+        return Report(run_watching(plan, folder / "watched", conditions))
 
 
 @contextmanager
@@ -187,15 +195,6 @@ class Stages:
 def _run_on_server_loop() -> asyncio.Runner:
     """The loop that servers have, too: uvloop where it is installed."""
     return asyncio.Runner(loop_factory=auto_loop_factory())
-
-
-def fill_store(data_dir: Path, users: dict[str, int], conditions: Conditions) -> None:
-    """A new data directory in which each of *users* has so many memories."""
-    data_dir.mkdir()
-    path = data_dir / "conversations.jsonl"
-    write_conversations(path, users)
-    import_file(path, data_dir, conditions)
-    path.unlink()
 
 
 async def measure_start(world: World, plan: Plan) -> list[Row]:

@@ -40,6 +40,9 @@ def bench(
             help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
         ),
     ] = None,
+    watching: Annotated[
+        bool, typer.Option("--watching", help="Only this: what metrics, logs and spans cost a request.")
+    ] = False,
     soak: Annotated[
         float | None,
         typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
@@ -72,6 +75,8 @@ def bench(
             report = stages.run_fleet(siege, status.update, conditions, parent=data_dir)
         elif soak is not None:
             report = stages.run_soaking(soak, status.update, conditions, parent=data_dir)
+        elif watching:
+            report = stages.run_watch(plan, status.update, conditions, parent=data_dir)
         else:
             run = stages.run_writing if writing else stages.run_benchmark
             report = run(plan, status.update, conditions, parent=data_dir)

@@ -1,0 +1,71 @@
+"""What it costs to see: CPU time a request with metrics, logs and spans, against the same proxy that counts nothing."""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from proxy.bench.chats import REMEMBERED, USER, Chats
+from proxy.bench.control import Control
+from proxy.bench.cost import Way, alternate
+from proxy.bench.load import Endpoint
+from proxy.bench.plan import Plan
+from proxy.bench.processes import Child, neutral_environment
+from proxy.bench.report import Row, percentile, ratio
+from proxy.bench.servers import Conditions, start_proxy, start_upstream
+from proxy.bench.stores import fill_store
+
+EYES: Final = ("blind", "usual", "watched")
+MEANINGS: Final = {
+    "usual": "as it comes: metrics, measures and request ids",
+    "watched": "with a log line for every request and spans as well, sampled all, exported nowhere",
+}
+MUST: Final = 1.08
+
+
+def run_watching(plan: Plan, folder: Path, conditions: Conditions) -> list[Row]:
+    """Starts three proxies on stores alike, and asks them in turn."""
+    folder.mkdir()
+    with ExitStack() as stack:
+        upstream = stack.enter_context(start_upstream())
+        proxies: dict[str, Child] = {}
+        for eyes in EYES:
+            data_dir = folder / eyes
+            fill_store(data_dir, {USER: plan.memories}, conditions)
+            proxies[eyes] = stack.enter_context(_start(eyes, upstream.url(), data_dir, conditions))
+        runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
+        return runner.run(_measure(proxies, plan, conditions))
+
+
+def _start(eyes: str, upstream_url: str, data_dir: Path, conditions: Conditions) -> Child:
+    if eyes == "usual":
+        return start_proxy(upstream_url, data_dir, conditions)
+    return Child("proxy.bench.blind", eyes, upstream_url, str(data_dir), environment=neutral_environment())
+
+
+async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions) -> list[Row]:
+    chats = Chats()
+    endpoints = {eyes: Endpoint(proxy.url()) for eyes, proxy in proxies.items()}
+    ways: dict[str, Way] = {}
+    for eyes, endpoint in endpoints.items():
+        await Control(endpoint, conditions.admin_headers).wait_ready()
+        relayed, remembered = chats.whole(endpoint), chats.whole(endpoint, REMEMBERED)
+        ways[f"{eyes} relayed"] = Way(relayed, proxies[eyes], plan.chats, plan.concurrency)
+        ways[f"{eyes} remembered"] = Way(remembered, proxies[eyes], plan.chats, plan.concurrency)
+    spent = await alternate(ways, plan.rounds)
+    for endpoint in endpoints.values():
+        endpoint.close()
+    rows = []
+    for kind, what in (("relayed", "no user"), ("remembered", f"a user of {plan.memories:,} memories, mode read")):
+        blind = spent[f"blind {kind}"]
+        for eyes, meaning in MEANINGS.items():
+            ratios = [ratio(cost, base) for cost, base in zip(spent[f"{eyes} {kind}"], blind, strict=True)]
+            known = [value for value in ratios if value is not None]
+            must = MUST if (eyes, kind) == ("usual", "relayed") or kind == "remembered" else None
+            told = f"{meaning}; CPU time against a proxy that counts nothing, median of {len(known)} rounds; {what}"
+            rows.append(
+                Row(name=f"{kind} request, {eyes}", value=percentile(known, 50), unit="×", target=must, meaning=told)
+            )
+    return rows
