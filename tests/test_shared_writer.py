@@ -258,9 +258,23 @@ async def test_an_edge_that_is_killed_while_redis_is_away_loses_nothing(
         assert spilled(settings)[-1] == 20  # behind what was left
         async with forwarding(settings):
             await until(lambda: in_redis(server) == list(range(21)))
-            await until(lambda: not spilled(settings))
             await writer.append(talk(21))
-    assert in_redis(server) == list(range(22))
+            await until(lambda: in_redis(server) == list(range(22)) and not spilled(settings))
+
+
+async def test_what_another_edge_has_spilled_is_not_overtaken_either(settings: Settings, server: RedisServer) -> None:
+    """Edges of one replica have one local journal: while one of them cannot reach Redis, the others follow it there."""
+    with running_redis() as elsewhere:
+        cut_off = shared_settings(settings.data_dir, elsewhere.url)
+        async with writing(settings) as writer, writing(cut_off) as other:
+            await writer.append(talk(0))
+            elsewhere.kill()
+            await other.append(talk(1))
+            await writer.append(talk(2))
+            assert (in_redis(server), spilled(settings)) == ([0], [1, 2])
+            async with forwarding(settings):
+                await writer.append(talk(3))
+                await until(lambda: in_redis(server) == [0, 1, 2, 3])
 
 
 async def test_a_journal_that_is_full_spills(tmp_path: Path, server: RedisServer) -> None:
@@ -298,8 +312,7 @@ async def test_the_local_journal_of_an_earlier_configuration_is_taken_along(
         reader.advance([2], 1000)
         reader.park([3], "no", "store")
     async with forwarding(settings):
-        await until(lambda: sorted(in_redis(server)) == list(range(5)))
-    assert spilled(settings) == []
+        await until(lambda: sorted(in_redis(server)) == list(range(5)) and not spilled(settings))
 
 
 async def test_before_the_start_and_after_the_end_an_exchange_is_lost(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from proxy.config import Settings
 from proxy.errors import JournalError
 from proxy.journal.backoff import Backoff
 from proxy.journal.entries import Draft, JournalState, draft
+from proxy.journal.files import JournalFiles
 from proxy.journal.layout import Keys, Row, arrange, make_row, read_script
 from proxy.journal.reader import JournalReader
 from proxy.journal.spill import count_spilled
@@ -38,6 +39,8 @@ _GROUP_ROWS: Final = 128
 _GROUP_BYTES: Final = 4 << 20
 FULL: Final = "redis: the journal has reached its largest size"
 
+Stamp = tuple[int, int, int]
+
 _log = structlog.get_logger()
 
 
@@ -53,7 +56,8 @@ class SharedWriter:
     What Redis has answered for is on its disk, where that is configured as it should be. While Redis is away, slow or
     full, exchanges go to the local journal, which is as durable, and whose keeper brings them to Redis as soon as it
     answers. As long as anything is there all others follow it, so that none overtakes one of its user: one task writes
-    everything, and goes back to Redis only when it has seen the local journal empty.
+    everything, and goes back to Redis only when it has seen the local journal empty. Another edge of this replica may
+    have come to write there meanwhile: before each group it is looked whether that file has changed.
 
     A group whose answer was lost goes to the local journal although it may be in Redis, and is then stored twice, which
     changes nothing.
@@ -92,6 +96,8 @@ class SharedWriter:
         self._open = False
         # What an earlier process left in the local journal goes first.
         self._direct = False
+        self._files = JournalFiles(settings.data_dir)
+        self._seen: Stamp | None = None
         self._failing: str | None = None
         self._retry_at = 0.0
 
@@ -161,7 +167,8 @@ class SharedWriter:
         try:
             while self._open or self._queue:
                 await self._wait()
-                if not self._direct:
+                if not self._direct or self._stamp() != self._seen:
+                    self._direct = False
                     await self._try_to_return()
                 if group := self._next_group():
                     await self._write(group)
@@ -223,6 +230,7 @@ class SharedWriter:
         """
         deadline = time.monotonic() + _CATCH_UP_S
         while self._spill.state.failing is None:
+            self._seen = self._stamp()
             try:
                 left = await asyncio.to_thread(count_spilled, self._spilled)
             except JournalError:
@@ -233,6 +241,14 @@ class SharedWriter:
                 return False
             await asyncio.sleep(_CATCH_UP_EVERY_S)
         return True
+
+    def _stamp(self) -> Stamp | None:
+        """By what is written to the local journal first. None while there is no such file, or a disk that fails."""
+        try:
+            status = self._files.wal.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     async def _send(self, group: Sequence[_Waiting]) -> int:
         """Appends to Redis; answers how many it has for certain."""
