@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import KeeperError
+from proxy.errors import KeeperError, StoreError
 from proxy.keeper import wire
 from proxy.keeper.lock import Holder
 from proxy.keeper.server import REMOTE_THREADS
 from proxy.keeper.vault import open_vault
 from proxy.models import Scope
+from proxy.sharing.channel import Channel
 from tests.chroma_server import ChromaServer, running_chroma
 from tests.redis_server import running_redis
 from tests.replicas import WAIT_S, Edge, make_settings, reach, running_replica, running_replicas
@@ -112,6 +113,32 @@ async def test_who_tells_nobody_is_noticed(tmp_path: Path, redis_url: str, chrom
             await vault.erase(ADA, None)
             await edge.until(lambda: edge.texts("ada") is None)
         assert await edge.load("ada") == set()
+
+
+async def test_a_gap_in_what_is_told_is_noticed(
+    tmp_path: Path, redis_url: str, chroma: ChromaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of which Redis was not told: the next one shows that, and everybody loads anew."""
+    async with running_replicas(tmp_path, redis_url, chroma.store | PATIENT) as edges:
+        one, other = edges
+        await one.add("ada", "She has a parrot.")
+        for edge in edges:
+            await edge.load("ada")
+        publish = Channel.publish
+
+        async def fail(*_: object) -> None:
+            monkeypatch.setattr(Channel, "publish", publish)
+            raise StoreError("redis: ConnectionError")
+
+        monkeypatch.setattr(Channel, "publish", fail)
+        await one.add("ada", "She has a cat.")
+        await one.add("bob", "He has a dog.")
+        for edge in edges:
+            await edge.until(lambda edge=edge: len(edge.stale) == 2)  # type: ignore[misc]
+            assert edge.texts("ada") is None
+            assert await edge.load("ada") == {"She has a parrot.", "She has a cat."}
+        await one.add("ada", "She has a fish.")
+        await other.until(lambda: "She has a fish." in (other.texts("ada") or ()))
 
 
 async def test_without_redis_nothing_is_used_for_long(tmp_path: Path, chroma: ChromaServer) -> None:

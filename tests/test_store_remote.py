@@ -214,7 +214,6 @@ def test_who_listens_and_says_nothing_is_given_up(
     ("status", "body"),
     [
         (200, b"<html>"),
-        (200, b"{}"),
         (200, b"[{}]"),
         (404, b"no"),
         (502, b"<html>"),

@@ -156,7 +156,11 @@ def check_store(settings: Settings) -> Finding:
     except StoreError as exc:
         return Finding("store", "failed", str(exc), _advise_on_store(settings))
     where = "" if mode == "embedded" else f" at {_name_store(settings)}"
-    return Finding("store", "ok", f"{mode}{where}, {output.count(users, 'user')}")
+    found = f"{mode}{where}, {output.count(users, 'user')}"
+    if mode == "embedded" and settings.journal.redis_url is not None:
+        advice = "with replicas set store.mode http or cloud: each would store what the others never see"
+        return Finding("store", "note", f"{found}; the journal is shared, and this store is not", advice)
+    return Finding("store", "ok", found)
 
 
 def _name_store(settings: Settings) -> str:

@@ -119,6 +119,7 @@ class Feed:
                 # They hear of it by the touch, or by the gap in the numbers.
                 log.warning("replicas_not_told", reason=str(exc))
                 self._outbox.clear()
+                self._echo = self._number  # which nobody is to wait for
                 return
         await self._hear_echo(number)
 

@@ -214,6 +214,9 @@ if changed > 0 then tell({batch[1]}) end
 """
 )
 
+# batch: user
+IS_OFF: Final = _HEAD + "return redis.call('SISMEMBER', off, batch)"
+
 NOTED: Final = _HEAD + "return redis.call('HEXISTS', notes, batch)"
 
 # batch: name, whether it is so

@@ -158,7 +158,7 @@ class SharedLedger:
 
     def is_off(self, user_key: str) -> bool:
         """Whether a user has turned memory off."""
-        return self.read_standings([user_key])[user_key].off
+        return bool(self._run(scripts.IS_OFF, user_key))
 
     def read_standings(self, user_keys: Iterable[str]) -> dict[str, Standing]:
         """How it is with each of these users."""
