@@ -27,6 +27,7 @@ from proxy.edge.stats import Stats
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.errors import ApiError, EmbedderError, KeeperError
+from proxy.experiment import corrections
 from proxy.journal import JournalWriter
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
@@ -123,7 +124,7 @@ class App:
         supervision = self.tasks.spawn(self.supervisor.run(), name="supervise-keeper")
         self.tasks.spawn(self._measure_lag(), name="loop-lag")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
-        threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
+        threading.Thread(target=self._load_tables, name="tables", daemon=True).start()
         try:
             yield
         finally:
@@ -134,6 +135,10 @@ class App:
             await self.tasks.cancel()
             await self.upstream.aclose()
             await self._embedder.aclose()
+
+    def _load_tables(self) -> None:
+        corrections.prepare()
+        self._tokens.load_tables()
 
     async def _drain_journal(self) -> None:
         try:

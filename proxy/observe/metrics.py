@@ -154,6 +154,13 @@ class Metrics:
             series = self._observed[name, labels] = histogram.labels(*labels) if labels else histogram
         series.observe(value)
 
+    def find(self, name: str, *labels: str) -> Callable[[float], None]:
+        """What adds to that series of a counter or a histogram: for whoever does it with every request."""
+        if (counter := self._counters.get(name)) is not None:
+            return (counter.labels(*labels) if labels else counter).inc
+        histogram = self._histograms[name]
+        return (histogram.labels(*labels) if labels else histogram).observe
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
