@@ -36,6 +36,7 @@ from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
+from proxy.experiment import corrections
 from proxy.identity import open_identifier
 from proxy.journal import open_writer
 from proxy.keeper import frames, wire
@@ -175,7 +176,7 @@ class App:
         self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
         self.tasks.spawn(self.exposition.run(), name="tell-others")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
-        threading.Thread(target=self._tokens.load_tables, name="token-tables", daemon=True).start()
+        threading.Thread(target=self._load_tables, name="tables", daemon=True).start()
         try:
             yield
         finally:
@@ -189,6 +190,10 @@ class App:
             await self._embedder.aclose()
             if self._tracing is not None:
                 await self._tracing.aclose()
+
+    def _load_tables(self) -> None:
+        corrections.prepare()
+        self._tokens.load_tables()
 
     async def _drain_journal(self) -> None:
         try:

@@ -24,8 +24,10 @@ class Tail:
     """Keeps the end of an answer that nobody else reads, for what it says there of its cost.
 
     It holds on to the last pieces as they came, so that one of them costs nothing but a reference. What is compressed
-    is not looked at.
+    is not looked at. Its methods are as of :class:`Capture`.
     """
+
+    __slots__ = ("_is_whole", "_keeps", "_pieces")
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque(maxlen=_PIECES)
@@ -33,7 +35,7 @@ class Tail:
         self._is_whole = False
 
     def begin(self, status: int, _: bytes, content_encoding: bytes) -> None:
-        """As of :class:`Capture`."""
+        """The response's head is there."""
         self._keeps = 200 <= status < 300 and content_encoding in (b"", b"identity")
 
     def hold(self, piece: bytes) -> bool:
@@ -58,32 +60,39 @@ class Tail:
         kept: list[bytes] = []
         size = 0
         for piece in reversed(self._pieces):
-            kept.append(piece)
+            kept.insert(0, piece[-TAIL:])
             size += len(piece)
             if size >= TAIL:
                 break
-        return find_usage(b"".join(reversed(kept))[-TAIL:])
+        return find_usage(b"".join(kept))
 
 
 class Watch:
     """Follows one chat from the moment it goes upstream: :meth:`send`, :meth:`begin`, its pieces, :meth:`end`.
 
     For the pieces it is what *rest* is, who reads them; the first of them is only noted on its way. Never raises.
+
+    Attributes:
+        ready: when the chat might have gone upstream, had nothing but recall taken any time.
+        sent: when it did.
+        first: when its answer began, 0.0 as long as it has not.
+        place: where the experiment has its user, if the chat is one of it.
+        has_block: whether the request tells the model of memory.
+        hold: as of *rest*; from the second piece on its own method, because a call in between would cost as much again.
     """
 
-    hold: Callable[[bytes], bool]
-    """As of *rest*: its own method from the second piece on, because a call in between would cost as much again."""
+    __slots__ = ("_is_answer", "_measures", "first", "has_block", "hold", "place", "ready", "rest", "sent")
 
     def __init__(
-        self, rest: Capture | Tail, measures: "Measures", ready: float, place: Place | None, label: str
+        self, rest: Capture | Tail, measures: "Measures", place: Place | None, *, ready: float, has_block: bool
     ) -> None:
         self.rest = rest
-        self.ready = ready
         self.place = place
-        self.label = label
+        self.ready = ready
+        self.has_block = has_block
         self.sent = 0.0
         self.first = 0.0
-        self.hold = self._take_first
+        self.hold: Callable[[bytes], bool] = self._take_first
         self._measures = measures
         self._is_answer = False
 
@@ -93,6 +102,7 @@ class Watch:
 
     def begin(self, status: int, content_type: bytes, content_encoding: bytes) -> None:
         """The response's head is there."""
+        # What an error begins with is no token.
         self._is_answer = 200 <= status < 300
         self.rest.begin(status, content_type, content_encoding)
 
@@ -115,11 +125,19 @@ class Watch:
         return self.rest.hold(piece)
 
     def _note_first(self, piece: bytes) -> None:
-        # The answer of an error has a first byte, but no token.
         if piece and self._is_answer:
             self.first = time.perf_counter()
-        if piece:
             self.hold = self.rest.hold
+
+
+class _Series:
+    """Where chats with a block are counted, or those without one."""
+
+    def __init__(self, metrics: Metrics, label: str) -> None:
+        self.wait = metrics.find("upstream_first_token_seconds", label)
+        self.prompt = metrics.find("prompt_tokens_total", label)
+        self.cached = metrics.find("cached_prompt_tokens_total", label)
+        self.completion = metrics.find("completion_tokens_total", label)
 
 
 class Measures:
@@ -129,8 +147,10 @@ class Measures:
         self.experiment = Experiment()
         # In mode shadow everybody is held out.
         self._draw = Draw(100 if settings.memory.mode == "shadow" else settings.memory.holdout_percent)
-        self._metrics = metrics
         self._fail_open = fail_open
+        self._relayed = metrics.find("relay_seconds")
+        self._with = _Series(metrics, "with")
+        self._without = _Series(metrics, "without")
 
     def place(self, scope: Scope) -> Place | None:
         """Where in the experiment *scope* is."""
@@ -145,32 +165,28 @@ class Measures:
             self.experiment.arm(place).note_turn(place, tokens, _corrects(request))
 
     def watch(self, capture: Capture | None, recollection: Recollection, place: Place | None, *, ready: float) -> Watch:
-        """Follows one chat. *ready*: when it might have gone upstream, had nothing but recall taken any time."""
-        label = "without" if recollection.block is None else "with"
-        return Watch(capture or Tail(), self, ready, place, label)
+        """Follows one chat; see there."""
+        return Watch(capture or Tail(), self, place, ready=ready, has_block=recollection.block is not None)
 
     def note_end(self, watch: Watch) -> None:
         """The chat is over."""
         with self._fail_open("measure"):
-            if watch.sent:
-                self._metrics.observe("relay_seconds", watch.sent - watch.ready)
-            arm = None if watch.place is None else self.experiment.arm(watch.place)
-            if watch.first:
-                waited = watch.first - watch.sent
-                self._metrics.observe("upstream_first_token_seconds", waited, watch.label)
-                if arm is not None and watch.place is not None:
-                    arm.note_wait(watch.place, waited)
+            self._relayed(watch.sent - watch.ready)
             usage = watch.rest.usage
-            if usage is not None:
-                self._note_usage(usage, watch.label)
-                if arm is not None and watch.place is not None:
-                    arm.note_usage(watch.place, usage)
+            waited = watch.first - watch.sent if watch.first else None
+            _count(usage, waited, self._with if watch.has_block else self._without)
+            if watch.place is not None:
+                self.experiment.arm(watch.place).note_answer(watch.place, usage, waited)
 
-    def _note_usage(self, usage: Usage, label: str) -> None:
-        self._metrics.count("prompt_tokens_total", label, by=usage.prompt)
-        self._metrics.count("completion_tokens_total", label, by=usage.completion)
+
+def _count(usage: Usage | None, waited: float | None, series: _Series) -> None:
+    if waited is not None:
+        series.wait(waited)
+    if usage is not None:
+        series.prompt(usage.prompt)
+        series.completion(usage.completion)
         if usage.cached:
-            self._metrics.count("cached_prompt_tokens_total", label, by=usage.cached)
+            series.cached(usage.cached)
 
 
 def _corrects(request: ChatRequest) -> bool | None:

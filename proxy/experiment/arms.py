@@ -92,16 +92,21 @@ class Arm(msgspec.Struct):
             sums[at + _CORRECTIONS] += corrects
         self.users.add(place.mark)
 
-    def note_wait(self, place: Place, seconds: float) -> None:
-        """The answer began *seconds* after the request went upstream."""
+    def note_answer(self, place: Place, usage: Usage | None, waited_s: float | None) -> None:
+        """What the answer to a turn took, and how long after the request it began; None for what nobody knows."""
+        if waited_s is not None:
+            self._note_wait(place, waited_s)
+        if usage is not None:
+            self._note_usage(place, usage)
+
+    def _note_wait(self, place: Place, seconds: float) -> None:
         at = place.group * _WIDTH
         self.sums[at + _ANSWERED] += 1
         self.sums[at + _WAITED] += seconds
         step = int(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) * _STEPS)
         self.waits[min(step, _BINS - 1)] += 1
 
-    def note_usage(self, place: Place, usage: Usage) -> None:
-        """What the answer took."""
+    def _note_usage(self, place: Place, usage: Usage) -> None:
         sums, at = self.sums, place.group * _WIDTH
         sums[at + _REPORTED] += 1
         sums[at + _PROMPT] += usage.prompt

@@ -21,6 +21,7 @@ _SHORTEST_DENSE: Final = 6
 _FEWEST_WORDS: Final = 3
 # How much the length of two messages may differ that are to be compared.
 _NEAR: Final = 30
+_PART: Final = 3
 
 
 class _Tables(NamedTuple):
@@ -56,6 +57,10 @@ def _repeats(message: str, before: str) -> bool:
     """Whether both say the same, but for case, punctuation, and words that say nothing."""
     if abs(len(message) - len(before)) > _NEAR or len(message) > _LONGEST:
         return False
+    # Nearly all that are of a length differ in the middle, which is found out at a tenth of the cost of what follows.
+    middle = len(message) // 2
+    if message[max(0, middle - _PART) : middle + _PART].casefold() not in before.casefold():
+        return False
     words = _list_words(message)
     if words != _list_words(before) or not AGAIN.isdisjoint(words):
         return False
@@ -67,6 +72,11 @@ def _repeats(message: str, before: str) -> bool:
 
 def _list_words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.casefold()) if word not in FILLERS]
+
+
+def prepare() -> None:
+    """Does what the first message would have to wait for: a tenth of a second."""
+    _compile()
 
 
 @cache
