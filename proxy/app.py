@@ -121,7 +121,6 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._tell_of_trust()
         self.journal.start()
         supervision = self.tasks.spawn(self.supervisor.run(), name="supervise-keeper")
         self.tasks.spawn(self._measure_lag(), name="loop-lag")
@@ -152,12 +151,6 @@ class App:
             due = loop.time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.metrics.observe("loop_lag_seconds", max(0.0, loop.time() - due))
-
-    def _tell_of_trust(self) -> None:
-        identity = self.settings.identity
-        if identity.mode == "header":
-            consequence = "whoever reaches the proxy can name any user: for trusted networks only"
-            log.warning("identity_trusted", header=identity.header, consequence=consequence)
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())

@@ -5,11 +5,14 @@ import socket
 from collections.abc import Callable
 from typing import Annotated
 
+import structlog
 import typer
 
 from proxy.cli import options
 from proxy.config import POINTS_AT_ITSELF, Settings
 from proxy.observe import logs
+
+log = structlog.get_logger(__name__)
 
 
 def serve(
@@ -44,8 +47,16 @@ def run(settings: Settings) -> None:
     settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
     if settings.points_at_itself:
         options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
+    _tell_of_trust(settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, listener))
+
+
+def _tell_of_trust(settings: Settings) -> None:
+    identity = settings.identity
+    if identity.mode == "header":
+        consequence = "whoever reaches the proxy can name any user: for trusted networks only"
+        log.warning("identity_trusted", header=identity.header, consequence=consequence)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
