@@ -170,7 +170,6 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._tell_of_trust()
         self.journal.start()
         supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
@@ -204,12 +203,6 @@ class App:
 
     async def _count_held(self, erased: Scope | None) -> int:
         return self.journal.state.held if erased is None else await self.journal.discard(erased)
-
-    def _tell_of_trust(self) -> None:
-        identity = self.settings.identity
-        if identity.mode == "header":
-            consequence = "whoever reaches the proxy can name any user: for trusted networks only"
-            log.warning("identity_trusted", header=identity.header, consequence=consequence)
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())

@@ -71,7 +71,7 @@ def test_every_line_is_json_with_event_level_and_time(tmp_path: Path, upstream: 
         proxy.log.wait_for_end()
     lines = [json.loads(line) for line in proxy.log.lines]
     assert [line["event"] for line in lines] == ["identity_trusted", "listening", "keeper_up", "draining"]
-    assert lines[1]["pid"] == keeper
+    assert lines[2]["pid"] == keeper
     assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
 
 

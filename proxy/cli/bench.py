@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -55,34 +57,57 @@ def bench(
 
     Temporary stores are made in the data directory where one is given, and are removed at the end.
     """
+    from proxy.bench.servers import Conditions
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the stores
+    run = _choose(
+        quick=quick,
+        store_size=store_size,
+        writing=writing,
+        watching=watching,
+        kills=kills,
+        fleet=fleet,
+        soak=soak,
+        seed=seed,
+        rate=rate,
+    )
+    with options.reported(), Console(stderr=True).status("starting") as status:
+        report = run(status.update, Conditions.read(config), parent=data_dir)
+    Console().print(build_table(report))
+    if json_file is not None:
+        _write(json_file, report)
+
+
+def _choose(
+    *,
+    quick: bool,
+    store_size: int | None,
+    writing: bool,
+    watching: bool,
+    kills: int | None,
+    fleet: float | None,
+    soak: float | None,
+    seed: int,
+    rate: float,
+) -> "Callable[..., Report]":
+    """What is to be measured."""
     from proxy.bench import stages
     from proxy.bench.durability import Ordeal
     from proxy.bench.fleet import Siege
     from proxy.bench.plan import FULL, QUICK
-    from proxy.bench.servers import Conditions
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the stores
+    if kills is not None:
+        return partial(stages.run_kills, Ordeal(kills=kills, seed=seed, rate=rate))
+    if fleet is not None:
+        return partial(stages.run_fleet, Siege(seconds=fleet, seed=seed, rate=rate))
+    if soak is not None:
+        return partial(stages.run_soaking, soak)
     plan = QUICK if quick else FULL
     if store_size is not None:
         plan = msgspec.structs.replace(plan, store_size=store_size)
-    with options.reported(), Console(stderr=True).status("starting") as status:
-        conditions = Conditions.read(config)
-        if kills is not None:
-            ordeal = Ordeal(kills=kills, seed=seed, rate=rate)
-            report = stages.run_kills(ordeal, status.update, conditions, parent=data_dir)
-        elif fleet is not None:
-            siege = Siege(seconds=fleet, seed=seed, rate=rate)
-            report = stages.run_fleet(siege, status.update, conditions, parent=data_dir)
-        elif soak is not None:
-            report = stages.run_soaking(soak, status.update, conditions, parent=data_dir)
-        elif watching:
-            report = stages.run_watch(plan, status.update, conditions, parent=data_dir)
-        else:
-            run = stages.run_writing if writing else stages.run_benchmark
-            report = run(plan, status.update, conditions, parent=data_dir)
-    Console().print(build_table(report))
-    if json_file is not None:
-        _write(json_file, report)
+    if watching:
+        return partial(stages.run_watch, plan)
+    return partial(stages.run_writing if writing else stages.run_benchmark, plan)
 
 
 def build_table(report: "Report") -> Table:

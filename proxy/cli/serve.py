@@ -4,12 +4,15 @@ import asyncio
 import socket
 from typing import Annotated
 
+import structlog
 import typer
 
 from proxy.cli import options
 from proxy.config import POINTS_AT_ITSELF, Settings
 from proxy.listening import bind, make_room
 from proxy.observe import logs
+
+log = structlog.get_logger(__name__)
 
 
 def serve(
@@ -47,10 +50,18 @@ def run(settings: Settings) -> None:
     if settings.points_at_itself:
         options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
     make_room(settings)
+    _tell_of_trust(settings)
     if settings.server.workers > 1:
         _employ(settings, listener)
     else:
         _serve(settings, listener)
+
+
+def _tell_of_trust(settings: Settings) -> None:
+    identity = settings.identity
+    if identity.mode == "header":
+        consequence = "whoever reaches the proxy can name any user: for trusted networks only"
+        log.warning("identity_trusted", header=identity.header, consequence=consequence)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
