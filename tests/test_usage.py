@@ -171,7 +171,8 @@ def test_nothing_reported() -> None:
 
 def test_a_usage_of_odd_shape_spoils_no_reply() -> None:
     """It counts for nothing, and the answer is an answer."""
-    for odd in ("many", [1], {"prompt_tokens": {}}, 7):
+    shapes: list[Any] = ["many", [1], {"prompt_tokens": {}}, 7]
+    for odd in shapes:
         folding = Fold.for_response(b"application/json", b"")
         folding.feed(body(odd))
         reply = folding.finish()

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
-from proxy.experiment.wordings import AGAIN, FILLERS, WORDINGS, Wording
+from proxy.experiment.wording import Wording
+from proxy.experiment.wordings import AGAIN, FILLERS, WORDINGS
 
 # What opens a message is in its first line; "translate this:" and what follows it is none.
 _HEAD: Final = 200
