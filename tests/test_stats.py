@@ -25,8 +25,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 FACT = "We met the beagle Biscuit at the lake."
 QUESTION = "Where did we meet the beagle Biscuit?"
 TITLE = (
-    "### Task:\nGenerate a concise title summarizing the chat history.\n### Guidelines:\n- Two words are best.\n"
-    "<chat_history>\nUSER: Which bread keeps longest?\nASSISTANT: Rye, by far.\n</chat_history>"
+    "### Task:\nGenerate a concise title summarizing the chat history.\n### Guidelines:\n"
+    "- The title should clearly represent the main theme.\n- Two words are best.\n"
+    "<chat_history>\nUSER: Which bread keeps longest?\nASSISTANT: Rye, by far.\n</chat_history>\n"
 )
 TOKENS = ("prompt_tokens_total", "cached_prompt_tokens_total", "completion_tokens_total")
 
