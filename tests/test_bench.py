@@ -166,7 +166,7 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     said: list[str] = []
     report = run_benchmark(TINY, said.append, Conditions(), parent=tmp_path)
     rows = {row.name: row for row in report.rows}
-    assert len(rows) == len(report.rows) == 63
+    assert len(rows) == len(report.rows) == 66
     kept = ("failed chats", "lost", "stored twice", "stored, never said", "failed streams", "lost or reordered bytes")
     assert [rows[name].value for name in kept] == [0] * len(kept)
     events = name_model(prebuilt_events(TINY.crowd_chunks, usage=False), "mock-000")
