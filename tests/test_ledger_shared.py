@@ -85,6 +85,21 @@ def test_a_redis_may_have_several_ledgers(tmp_path: Path, redis_url: str) -> Non
         assert other.list_rows(ADA) == []
 
 
+def test_embedded_stores_of_several_replicas_are_refused(tmp_path: Path, redis_url: str) -> None:
+    """Each would have a part of what is sealed here. A store that replicas share is let in, and stays."""
+    with closing(open_at(tmp_path / "a", redis_url)) as first, closing(open_at(tmp_path / "b", redis_url)) as second:
+        identity = first.identify()
+        with pytest.raises(StoreError, match=r"set store\.mode to http or cloud"):
+            second.list_rows("ada")
+    with closing(open_at(tmp_path / "a", redis_url)) as again:
+        assert again.identify() == identity
+    flags = {"data_dir": tmp_path / "c", "journal": {"url": redis_url}, "store": {"mode": "http"}}
+    with closing(SharedLedger(config.load(flags=flags, environ={}))) as sharing:
+        assert sharing.identify() == identity
+    with closing(open_at(tmp_path / "a", redis_url)) as first, pytest.raises(StoreError):
+        first.identify()
+
+
 def test_nothing_is_remembered_here(tmp_path: Path, redis_url: str) -> None:
     """What another process does counts at once."""
     with closing(open_at(tmp_path, redis_url)) as one, closing(open_at(tmp_path, redis_url)) as other:
@@ -152,7 +167,9 @@ def test_redis_knows_no_text_and_no_user(tmp_path: Path, redis_url: str, shared_
         ledger.bury(ADA, at=AT, memory_ids=["m"], digests=[digest(1)])
         ledger.switch(ADA, off=True)
         names = {name.decode().replace(ADA, "USER") for name in client.scan_iter()}
-    kinds = {"identity", "users", "places", "off"} | {f"{kind}:USER" for kind in ("keys", "places", "erased", "texts")}
+    kinds = {"identity", "home", "users", "places", "off"} | {
+        f"{kind}:USER" for kind in ("keys", "places", "erased", "texts")
+    }
     assert names == {f"memory-proxy:ledger:{kind}" for kind in kinds}
 
 

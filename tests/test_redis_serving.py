@@ -55,14 +55,17 @@ def test_what_is_said_is_remembered(tmp_path: Path, upstream: str, server: Redis
 
 
 def test_redis_may_come_last(tmp_path: Path, upstream: str, server: RedisServer) -> None:
-    """Started without it, the proxy serves chats and says what is wrong; then it catches up by itself."""
+    """Started without it, the proxy serves chats and says what is wrong; then it catches up by itself.
+
+    An embedded store is not opened without its ledger: its keeper comes up when Redis does.
+    """
     server.kill()
     with serve(tmp_path, upstream, server) as proxy:
-        proxy.wait_ready()
         Chat(proxy.url, "ada").say("My dog is called Biscuit.")
         checks = read_checks(proxy)
         assert checks["journal"] == "redis: ConnectionError"
         server.start()
+        proxy.wait_ready()
         proxy.log.wait_for("journal.recovered")
         proxy.flush()
         assert len(proxy.memories("ada")) == 2

@@ -3,8 +3,9 @@
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,12 @@ FIRST_UNSEALED: Final = -(2**52)
 # Of one call, so that Redis, which does nothing else meanwhile, is at it for milliseconds.
 _ROWS: Final = 1000
 _OTHER: Final = "OTHERLEDGER"
+# Where the memories are that are sealed here: in a store that replicas share, or in one that somebody alone has.
+_SHARED: Final = "shared"
+_ELSEWHERE: Final = (
+    "this journal's memories are not in this replica's embedded store: set store.mode to http or cloud for all "
+    "replicas, or give this one another journal.prefix"
+)
 
 _names: Final = msgspec.msgpack.Decoder(list[str])
 
@@ -41,6 +48,8 @@ class SharedLedger:
         self._redis = open_redis(settings)
         self._rewriting = Rewriting(self._redis)
         self._identity: str | None = None
+        self._home = _name_home(settings.data_dir) if settings.store.mode == "embedded" else _SHARED
+        self._home_key = name_key(settings, "ledger", "home")
         names = ("identity", "users", "unsettled", "notes", "places", "off")
         self._keys = [name_key(settings, "ledger", name) for name in names]
         self._prefix = name_key(settings, "ledger", "")
@@ -48,13 +57,22 @@ class SharedLedger:
         self._scripts: dict[str, Callable[..., Any]] = {}
 
     def identify(self) -> str:
-        """Which ledger this is: a random name, given to it once. What is sealed here opens with no other."""
+        """Which ledger this is: a random name, given to it once. What is sealed here opens with no other.
+
+        Raises StoreError where several replicas have embedded stores: each would see a part of the memories.
+        """
         if self._identity is None:
             with _translated():
                 pipe = self._redis.pipeline()
                 pipe.set(self._keys[0], secrets.token_hex(8), nx=True)
                 pipe.get(self._keys[0])
-                self._identity = pipe.execute()[1].decode()
+                # A store of one's own may become one that is shared, and not the other way.
+                pipe.set(self._home_key, self._home, nx=self._home != _SHARED)
+                pipe.get(self._home_key)
+                _, identity, _, home = pipe.execute()
+            if home.decode() != self._home:
+                raise StoreError(_ELSEWHERE)
+            self._identity = identity.decode()
         return self._identity
 
     def _run(self, script: str, batch: object, binary: bytes = b"") -> Any:
@@ -189,6 +207,21 @@ def _translated() -> Iterator[None]:
             raise
         except UnicodeError as exc:  # half a surrogate pair has no UTF-8
             raise StoreError(f"ledger: {type(exc).__name__}") from exc
+
+
+def _name_home(data_dir: Path) -> str:
+    """What the embedded store of a data directory is known by: a random name beside it, given to it once."""
+    path = data_dir / "store.id"
+    draft = data_dir / f"store.{secrets.token_hex(4)}.id"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.write_text(secrets.token_hex(8))
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+        return path.read_text()
+    except OSError as exc:
+        raise StoreError(f"{path}: {exc.strerror}") from exc
 
 
 def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
