@@ -211,4 +211,9 @@ def test_requests_have_no_line_by_default(tmp_path: Path, upstream: Gossip) -> N
         talk(proxy).say("Hello")
         assert proxy.stop() == 0
         proxy.log.wait_for_end()
-    assert [json.loads(line)["event"] for line in proxy.log.lines] == ["listening", "keeper_up", "draining"]
+    assert [json.loads(line)["event"] for line in proxy.log.lines] == [
+        "identity_trusted",
+        "listening",
+        "keeper_up",
+        "draining",
+    ]

@@ -24,7 +24,7 @@ class Server(Section):
     workers: int = Field(1, ge=1, le=64)
     max_body_mb: float = Field(64, gt=0, le=4096)
     max_header_kb: float = Field(64, ge=1, le=1024)
-    max_connections: int = Field(10_000, ge=1)
+    max_connections: int = Field(4096, ge=1)
     client_timeout_s: float = Field(60, gt=0)
     keep_alive_s: int = Field(75, ge=1)
     heartbeat_s: float | None = Field(None, gt=0)

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import msgspec
 import structlog
@@ -39,7 +39,7 @@ def configure(settings: Logs, *, worker: int | None = None) -> None:
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
         # One write a line: what several processes write to one pipe does not mix.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -49,6 +49,16 @@ def configure(settings: Logs, *, worker: int | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=OTHERS, force=True)
     logging.getLogger("uvicorn.error").addFilter(_drop_truncations)
     logging.getLogger("asyncio").addFilter(_shorten)
+
+
+class _StandardError:
+    """Whatever that is when a line is written: loggers outlive it, where somebody redirects it for a while."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _make_renderer(settings: Logs) -> Processor:
