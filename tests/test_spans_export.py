@@ -150,7 +150,7 @@ def test_a_collector_that_is_away(tmp_path: Path, upstream: Upstream) -> None:
         proxy.log.wait_for_end()
     events = [json.loads(line)["event"] for line in proxy.log.lines]
     assert events.count("spans_not_sent") == 1
-    assert set(events) == {"listening", "keeper_up", "spans_not_sent", "draining"}
+    assert set(events) == {"identity_trusted", "listening", "keeper_up", "spans_not_sent", "draining"}
     assert "plugh" not in proxy.log.text
 
 
