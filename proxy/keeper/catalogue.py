@@ -134,7 +134,12 @@ class Catalogue:
         """Rows of the users with these *keys*, in their order; without those who are erased meanwhile."""
         users = {user.scope.key: user for user in self._store.users(keys)}
         return [
-            wire.UserRow(user.scope.user_id, len(self._store.list_rows(user.scope)), isoformat(user.last_activity))
+            wire.UserRow(
+                user.scope.user_id,
+                len(self._store.list_rows(user.scope)),
+                isoformat(user.last_activity),
+                user.scope.tenant,
+            )
             for user in (users[key] for key in keys if key in users)
         ]
 
