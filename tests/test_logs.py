@@ -125,7 +125,7 @@ class Stream:
 sys.stderr = Stream()
 logs.configure(worker=3)
 structlog.get_logger().info("one")
-print(len(written), written[0].count("\\\\n"), '"worker": 3' in written[0])
+print(len(written), written[0].count("\\n"), '"worker": 3' in written[0])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert (done.stdout, done.stderr) == ("1 1 True\n", "")
