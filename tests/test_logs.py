@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import IncompleteRead
 from pathlib import Path
@@ -13,7 +15,7 @@ from proxy.errors import UpstreamTruncatedError
 from proxy.observe.failopen import FailOpen
 from proxy.observe.logs import _drop_truncations
 from proxy.observe.metrics import Metrics
-from tests.processes import Chat, Proxy, Upstream, clean_environment, running_upstream
+from tests.processes import REPOSITORY, Chat, Proxy, Upstream, clean_environment, running_upstream
 
 SAID = "xyzzy-what-the-user-said"
 SECRETS = {
@@ -110,3 +112,20 @@ def test_the_tests_do_not_inherit_settings(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MEMORY_PROXY_ADMIN__TOKEN", "x")
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     assert not [name for name in clean_environment() if name.startswith(("MEMORY_PROXY_", "OPENAI_"))]
+
+
+def test_a_line_is_one_write() -> None:
+    """Several processes share the stream: what is written in two parts has others' lines in between."""
+    script = """
+import sys, structlog
+from proxy.observe import logs
+written = []
+class Stream:
+    write, flush, isatty = written.append, (lambda self: None), (lambda self: False)
+sys.stderr = Stream()
+logs.configure(worker=3)
+structlog.get_logger().info("one")
+print(len(written), written[0].count("\\n"), '"worker": 3' in written[0])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert (done.stdout, done.stderr) == ("1 1 True\n", "")
