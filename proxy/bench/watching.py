@@ -7,16 +7,23 @@ from typing import Final
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from proxy.bench.chats import REMEMBERED, USER, Chats
+from proxy.bench.chats import ANONYMOUS, REMEMBERED, USER, Chats
 from proxy.bench.control import Control
 from proxy.bench.cost import Way, alternate
 from proxy.bench.load import Endpoint
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, neutral_environment
 from proxy.bench.report import Row, percentile, ratio
-from proxy.bench.servers import Conditions, start_proxy, start_upstream
+from proxy.bench.servers import USER_HEADER, Conditions, start_proxy, start_upstream
 from proxy.bench.stores import fill_store
 
+# Recalled for and stored: what a request of a user costs from end to end.
+STORED: Final = {**ANONYMOUS, USER_HEADER: USER}
+KINDS: Final = {
+    "relayed": "no user",
+    "remembered": "a user of 1,000 memories, mode read",
+    "stored": "the same, mode full",
+}
 EYES: Final = ("blind", "usual", "watched")
 MEANINGS: Final = {
     "usual": "as it comes: metrics, measures and request ids",
@@ -51,19 +58,19 @@ async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions
     ways: dict[str, Way] = {}
     for eyes, endpoint in endpoints.items():
         await Control(endpoint, conditions.admin_headers).wait_ready()
-        relayed, remembered = chats.whole(endpoint), chats.whole(endpoint, REMEMBERED)
-        ways[f"{eyes} relayed"] = Way(relayed, proxies[eyes], plan.chats, plan.concurrency)
-        ways[f"{eyes} remembered"] = Way(remembered, proxies[eyes], plan.chats, plan.concurrency)
+        asked = {"relayed": ANONYMOUS, "remembered": REMEMBERED, "stored": STORED}
+        for kind, headers in asked.items():
+            ways[f"{eyes} {kind}"] = Way(chats.whole(endpoint, headers), proxies[eyes], plan.chats, plan.concurrency)
     spent = await alternate(ways, plan.rounds)
     for endpoint in endpoints.values():
         endpoint.close()
     rows = []
-    for kind, what in (("relayed", "no user"), ("remembered", f"a user of {plan.memories:,} memories, mode read")):
+    for kind, what in KINDS.items():
         blind = spent[f"blind {kind}"]
         for eyes, meaning in MEANINGS.items():
             ratios = [ratio(cost, base) for cost, base in zip(spent[f"{eyes} {kind}"], blind, strict=True)]
             known = [value for value in ratios if value is not None]
-            must = MUST if (eyes, kind) == ("usual", "relayed") or kind == "remembered" else None
+            must = MUST if eyes == "usual" or kind == "stored" else None
             told = f"{meaning}; CPU time against a proxy that counts nothing, median of {len(known)} rounds; {what}"
             rows.append(
                 Row(name=f"{kind} request, {eyes}", value=percentile(known, 50), unit="×", target=must, meaning=told)

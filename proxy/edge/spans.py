@@ -89,10 +89,11 @@ class ChatSpans:
             attributes["gen_ai.conversation.id"] = conversation_id
         span = self._start(served, f"chat {options.model}" if options.model else "chat", attributes)
         context = span.get_span_context()
+        traceparent = tracing.render(context)
         if span.is_recording():
-            served.traceparent = tracing.render(context)
+            served.traceparent = traceparent
             served.details = Details()
-        return {**scope, "headers": tracing.replace_parent(served.headers, context)}
+        return {**scope, "headers": tracing.replace_parent(served.headers, context, traceparent)}
 
     def _start(self, served: Served, name: str, attributes: dict[str, Any]) -> Span:
         parent = tracing.find_parent(served.headers)

@@ -129,17 +129,18 @@ def open_tracing(settings: Settings, role: Role) -> Tracing | None:
 
 def find_parent(headers: RawHeaders) -> Context:
     """What the request is part of: of what instruments this process itself, else of what its client says."""
-    if trace.get_current_span().get_span_context().is_valid:
-        return trace.set_span_in_context(trace.get_current_span(), Context())
+    current = trace.get_current_span()
+    if current.get_span_context().is_valid:
+        return trace.set_span_in_context(current, Context())
     if all(name != TRACEPARENT for name, _ in headers):
         return Context()
     return _W3C.extract(headers, Context(), _HEADERS)
 
 
-def replace_parent(headers: RawHeaders, span: SpanContext) -> RawHeaders:
-    """*headers* that say that what follows is part of *span*."""
+def replace_parent(headers: RawHeaders, span: SpanContext, traceparent: str) -> RawHeaders:
+    """*headers* that say that what follows is part of *span*, which :func:`render` gives *traceparent* for."""
     kept = [header for header in headers if header[0] not in (TRACEPARENT, TRACESTATE)]
-    kept.append((TRACEPARENT, render(span).encode("ascii")))
+    kept.append((TRACEPARENT, traceparent.encode("ascii")))
     if span.trace_state:
         kept.append((TRACESTATE, span.trace_state.to_header().encode("ascii", "ignore")))
     return kept
