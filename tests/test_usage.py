@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.config import Settings
 from proxy.dialects.folding import Fold
 from proxy.dialects.usage import TAIL, find_usage, read_usage
-from proxy.edge.measures import Tail
+from proxy.edge.measures import Measures, Tail, Watch
 from proxy.models import Usage
+from proxy.observe.failopen import FailOpen
+from proxy.observe.metrics import Metrics
 from tests.harness.payloads import DONE, completion, event, events
 
 OPENAI = {
@@ -238,3 +241,24 @@ async def test_the_end_is_all_that_is_held() -> None:
     for _ in range(10_000):
         tail.hold(b"x" * 100)
     assert sum(len(piece) for piece in tail._pieces) < TAIL
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seen"),
+    [
+        ([b": OPENROUTER PROCESSING\n\n"], False),
+        ([b": keep-alive\n\n", b"\n\n", b""], False),
+        ([b": keep-alive\n\n", event("Noted.")], True),
+        ([b": keep-alive\n\n" + event("Noted.")], True),
+        ([b"{"], True),
+    ],
+)
+def test_a_sign_of_life_is_no_token(pieces: list[bytes], seen: bool) -> None:
+    """Comments and blank lines come while the model still thinks."""
+    metrics = Metrics()
+    watch = Watch(Tail(), Measures(metrics, FailOpen(metrics), Settings()), None, ready=0.0, has_block=False)
+    watch.send()
+    watch.begin(200, b"text/event-stream", b"")
+    for piece in pieces:
+        watch.hold(piece)
+    assert bool(watch.first) is seen

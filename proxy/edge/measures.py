@@ -125,9 +125,14 @@ class Watch:
         return self.rest.hold(piece)
 
     def _note_first(self, piece: bytes) -> None:
-        if piece and self._is_answer:
+        if self._is_answer and _says_something(piece):
             self.first = time.perf_counter()
             self.hold = self.rest.hold
+
+
+def _says_something(piece: bytes) -> bool:
+    """Whether it is more than a sign of life: a comment in a stream, of the upstream's or ours, or blank lines."""
+    return bool(piece) and not piece.isspace() and not (piece.startswith(b":") and b"data:" not in piece)
 
 
 class _Series:

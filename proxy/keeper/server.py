@@ -338,7 +338,8 @@ async def _prepare(vault: Vault) -> None:
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
         else:
-            log.info("store_ready")
+            if delay_s > FIRST_DELAY_S:
+                log.info("store_ready")
             return
 
 
