@@ -248,8 +248,8 @@ async def test_the_end_is_all_that_is_held() -> None:
     [
         ([b": OPENROUTER PROCESSING\n\n"], False),
         ([b": keep-alive\n\n", b"\n\n", b""], False),
-        ([b": keep-alive\n\n", event("Noted.")], True),
-        ([b": keep-alive\n\n" + event("Noted.")], True),
+        ([b": keep-alive\n\n", event({"content": "Noted."})], True),
+        ([b": keep-alive\n\n" + event({"content": "Noted."})], True),
         ([b"{"], True),
     ],
 )
