@@ -73,6 +73,10 @@ class Control:
                 return found
             cursor = f"&cursor={quote(page.cursor, safe='')}"
 
+    def hang_up(self) -> None:
+        """Closes connections, while there is a loop to do it on."""
+        self._endpoint.close()
+
     async def _call(self, method: str, path: str) -> bytes:
         """Asks the control plane.
 

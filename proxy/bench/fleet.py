@@ -39,13 +39,14 @@ _LINE: Final = re.compile(r'(?P<at>[\d.]+) [\d.]+ (?P<status>\d+) "(?P<number>[^
 
 
 class Siege(msgspec.Struct, frozen=True, kw_only=True):
-    """For how long whom to kill."""
+    """For how long whom to kill, and how many at the *least*: these first ones in turn, all others by chance."""
 
     seconds: float = 120
     seed: int = 5
     rate: float = 50  # chats that begin in a second
     replicas: int = 3
     members: tuple[Member, ...] = MEMBERS
+    least: int = 0
 
 
 class Kill(NamedTuple):
@@ -121,13 +122,23 @@ async def besiege(siege: Siege, fleet: Fleet, talker_url: str, hear: Hear = lamb
     Raises:
         MemoryProxyError: something did not come back, or the memory could not be asked.
     """
+    talker = Endpoint(talker_url)
+    try:
+        return await _besiege(siege, fleet, talker, hear)
+    finally:
+        talker.close()
+        for replica in fleet.replicas:
+            replica.control.hang_up()
+
+
+async def _besiege(siege: Siege, fleet: Fleet, talker: Endpoint, hear: Hear) -> Relief:
     await fleet.start()
     crowd = Crowd(fleet.url, seed=siege.seed, rate=siege.rate, marked=True)
     besieger = _Besieger(siege, fleet)
     async with work_together() as group:
         group.create_task(crowd.talk())
         until = time.monotonic() + siege.seconds
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - time.monotonic()) > 0 or len(besieger.kills) < siege.least:
             hear(f"{left:.0f} s to go, {len(besieger.kills)} killed")
             await besieger.strike()
         crowd.over = True
@@ -137,7 +148,7 @@ async def besiege(siege: Siege, fleet: Fleet, talker_url: str, hear: Hear = lamb
         await replica.wait_ready()
     unstored = await _settle(fleet)
     took = time.monotonic() - began
-    seen = await Endpoint(talker_url).call("GET", "/seen", {})
+    seen = await talker.call("GET", "/seen", {})
     return Relief(
         besieger.kills,
         crowd,
@@ -171,7 +182,8 @@ class _Besieger:
     async def strike(self) -> None:
         """Waits for a random moment, kills, and sees to it that what was killed is started again."""
         await asyncio.sleep(self._random.uniform(0, PAUSE_S))
-        member = self._random.choice(self._siege.members)
+        number, members = len(self.kills), self._siege.members
+        member = members[number % len(members)] if number < self._siege.least else self._random.choice(members)
         if member in self._fleet.engines:
             engine = self._fleet.engines[member]
             at = time.time()
