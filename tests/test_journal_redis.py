@@ -180,6 +180,7 @@ def test_erasing_leaves_no_trace(journal: Journal, shared_redis: RedisServer) ->
     assert b"PASSPHRASE" in everything_on_disk(shared_redis)
 
     assert journal.reader.erase(ADA) == 19
+    journal.reader.close()  # what is to be written anew soon is then written at once
     with closing(journal.reader_client()) as client:
         wait_for_rewrite(client)
         left = [client.dump(key) for key in client.scan_iter()]
@@ -192,6 +193,7 @@ def test_forgetting_leaves_no_trace(journal: Journal, shared_redis: RedisServer)
     """What is changed in its place is gone from memory and disk as well."""
     journal.write(talk(0, text="PASSPHRASE"), talk(1))
     assert journal.reader.forget(ADA, lambda said: None if said.first_index == 0 else said) == 1
+    journal.reader.close()  # what is to be written anew soon is then written at once
     with closing(journal.reader_client()) as client:
         wait_for_rewrite(client)
         assert int(client.get("memory-proxy:journal:bytes")) == sum(

@@ -50,7 +50,6 @@ def run(settings: Settings) -> None:
     if settings.points_at_itself:
         options.fail(f"upstream.base_url: {settings.upstream.base_url}: {POINTS_AT_ITSELF}", options.USAGE)
     make_room(settings)
-    _tell_of_trust(settings)
     if settings.server.workers > 1:
         _employ(settings, listener)
     else:
@@ -71,7 +70,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     from proxy.serving import loop_factory, make_server
 
     async def serve() -> None:
-        await make_server(App(settings)).serve([listener])
+        server = make_server(App(settings))
+        _tell_of_trust(settings)
+        await server.serve([listener])
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve())
@@ -81,4 +82,5 @@ def _employ(settings: Settings, listener: socket.socket) -> None:
     """Serves in several processes."""
     from proxy import workers
 
+    _tell_of_trust(settings)
     asyncio.run(workers.run(settings, listener))

@@ -222,6 +222,7 @@ class SharedReader:
         """Closes all connections; what this keeper had taken and not settled is another's from then on."""
         if self._spill is not None:
             self._spill.close()
+        self._rewriting.close()
         with contextlib.suppress(JournalError), translated(JournalError):
             self._client.close()
 
