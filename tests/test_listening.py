@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from proxy import config
 from proxy.listening import make_room
 
-NEEDED = 2 * 10_000 + 1000
+NEEDED = 2 * 4096 + 1000
 
 
 class Limits:

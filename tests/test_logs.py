@@ -118,14 +118,15 @@ def test_a_line_is_one_write() -> None:
     """Several processes share the stream: what is written in two parts has others' lines in between."""
     script = """
 import sys, structlog
+from proxy.config.sections import Logs
 from proxy.observe import logs
 written = []
 class Stream:
     write, flush, isatty = written.append, (lambda self: None), (lambda self: False)
 sys.stderr = Stream()
-logs.configure(worker=3)
+logs.configure(Logs(), worker=3)
 structlog.get_logger().info("one")
-print(len(written), written[0].count("\\n"), '"worker": 3' in written[0])
+print(len(written), written[0].count("\\n"), '"worker":3' in written[0])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert (done.stdout, done.stderr) == ("1 1 True\n", "")
