@@ -21,6 +21,7 @@ CONTRACT = {
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/memory/stats"),
     ("get", "/memory/openapi.json"),
     ("get", "/memory/users"),
     ("delete", "/memory/users/{user}"),
@@ -54,7 +55,7 @@ async def test_document_and_routes_agree(proxy: Proxy) -> None:
     """Both ways, and both are what the contract says. The inspector's address is kept, and has nothing yet."""
     document = (await proxy.control("GET", "/memory/openapi.json")).json
     assert operations(document).keys() == CONTRACT
-    routes = make_routes(proxy, "live", "ready", "metrics")
+    routes = make_routes(proxy, "live", "ready", "metrics", "stats")
     served = {(method.lower(), route.path) for route in routes for method in route.methods or () if method != "HEAD"}
     assert served - {("get", "/ui"), ("get", "/ui/{file:path}")} == CONTRACT
 
