@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from tests.chroma_server import ChromaServer, running_chroma
 from tests.harness import Proxy, Upstream, run_proxy, run_upstream
@@ -29,6 +30,17 @@ def _environment() -> Iterator[None]:
         for name in os.environ:
             if name.upper().startswith(FOREIGN):
                 patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers() -> Iterator[None]:
+    """Loggers ask for the configuration with every line: if they kept one that a command of an earlier test has left
+    behind, ``capture_logs`` would not reach them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        configure = structlog.configure
+        patch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
         yield
 
 

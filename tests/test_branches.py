@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from proxy.models import Scope
+from proxy.models import Exchange, Scope
 from tests.conversations import Memory
 
 DOG, NICE = "My dog is called Rex.", "What a nice name for a dog."
@@ -151,6 +151,42 @@ def test_a_window_that_slides_over_a_named_conversation() -> None:
         history.append(said)
         memory.say(*history[-3:], answer=answer, named="c")
         history.append(answer)
+    assert memory.superseded == []
+    assert memory.positions() == {text: number for number, text in enumerate(history)}
+
+
+@pytest.mark.parametrize(("late", "count"), [(0, 2), (0, 3), (1, 3)])
+@pytest.mark.parametrize("named", [None, "c"])
+def test_an_exchange_that_comes_late(named: str | None, late: int, count: int) -> None:
+    """What another replica could not append at once comes behind what was said after it, and perhaps twice: it has the
+    place that it had in the conversation, and takes nobody's.
+    """
+    source = Memory()
+    history: list[str] = []
+    exchanges: list[Exchange] = []
+    for said, answer in ((DOG, NICE), (BERLIN, LOVELY), ("And I like tea.", "Tea is good."))[:count]:
+        exchanges.append(source.say(*history, said, answer=answer, named=named))
+        history += [said, answer]
+    memory = Memory()
+    for exchange in (*exchanges[:late], *exchanges[late + 1 :], exchanges[late], exchanges[late]):
+        memory.take(exchange)
+    assert memory.superseded == []
+    assert memory.positions() == {text: number for number, text in enumerate(history)}
+
+
+@pytest.mark.parametrize("named", [None, "c"])
+def test_a_conversation_that_comes_backwards(named: str | None) -> None:
+    """Several that were late, the first one last."""
+    source = Memory()
+    history: list[str] = []
+    exchanges: list[Exchange] = []
+    for number in range(4):
+        said, answer = f"My number {number} is a fine one to have.", f"So it is, {number} is what I like, too."
+        exchanges.append(source.say(*history, said, answer=answer, named=named))
+        history += [said, answer]
+    memory = Memory()
+    for exchange in reversed(exchanges):
+        memory.take(exchange)
     assert memory.superseded == []
     assert memory.positions() == {text: number for number, text in enumerate(history)}
 

@@ -1,6 +1,7 @@
 """The edge's end of a journal in Redis: what append returned for is durable, whatever happens to Redis."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from proxy.journal import JournalReader
 from proxy.journal.backoff import Backoff
 from proxy.journal.shared_writer import SharedWriter
 from proxy.journal.spill import Spill
+from proxy.keeper.lock import Holder
+from proxy.keeper.vault import open_vault
+from proxy.keeper.wire import Flushed
+from proxy.keeper.workshop import Workshop
 from proxy.models import Exchange
 from proxy.remember.courier import Courier
 from proxy.tasks import Tasks
@@ -275,6 +280,27 @@ async def test_what_another_edge_has_spilled_is_not_overtaken_either(settings: S
             async with forwarding(settings):
                 await writer.append(talk(3))
                 await until(lambda: in_redis(server) == [0, 1, 2, 3])
+
+
+async def test_a_flush_tells_what_it_could_not_bring_over(
+    settings: Settings, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still in the local journal is not stored, whatever the shared one says."""
+    server.kill()
+    async with writing(settings) as writer:
+        for index in range(3):
+            await writer.append(talk(index))
+    await asyncio.to_thread(server.start)
+    async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
+        workshop = Workshop(vault, settings, Tasks())
+        with monkeypatch.context() as patch:
+            patch.setattr(Spill, "forward", _refuse)
+            assert await workshop.flush() == Flushed(0, 3)
+        assert await workshop.flush() == Flushed(3, 0)
+
+
+def _refuse(_: Spill) -> int:
+    raise JournalError("redis: BusyLoadingError")
 
 
 async def test_a_journal_that_is_full_spills(tmp_path: Path, server: RedisServer) -> None:

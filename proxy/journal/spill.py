@@ -75,6 +75,10 @@ class Spill:
         """How much is here."""
         return self._journal.counts()
 
+    def count(self) -> int:
+        """How many exchanges are still to be brought over."""
+        return count_spilled(self._journal)
+
     def erase(self, scope: Scope) -> int:
         """As :meth:`JournalReader.erase`."""
         with self._moving:

@@ -86,8 +86,7 @@ class Workshop:
         Answers how many entries were settled meanwhile, by whom ever, and how many were not.
         """
         journal = self._vault.journal
-        if self._courier is not None:
-            await self._courier.deliver()
+        kept_back = await self._deliver()
         last = await asyncio.to_thread(journal.last_seq)
         before = await asyncio.to_thread(journal.counts)
         await self.worker.flush()
@@ -96,8 +95,14 @@ class Workshop:
         left = await asyncio.to_thread(journal.unsettled, last, extracting=extract)
         after = await asyncio.to_thread(journal.counts)
         waiting = before.pending + (before.extracting if extract else 0)
-        failed = left + max(0, after.failed - before.failed)
+        failed = kept_back + left + max(0, after.failed - before.failed)
         return Flushed(max(0, waiting - failed), failed)
+
+    async def _deliver(self) -> int:
+        """Brings what was spilled to the shared journal; how much of it could not be brought there."""
+        if self._courier is None or self._vault.spill is None or await self._courier.deliver():
+            return 0
+        return await asyncio.to_thread(self._vault.spill.count)
 
     async def aclose(self) -> None:
         """Closes connections to the model."""

@@ -18,10 +18,12 @@ FIRST_UNSEALED: Final = -(2**62)
 # A row's keys, the newest first: one, or two while it is being put again. An empty one: it was stored unsealed.
 Keys = tuple[bytes, ...]
 
-# A key that waits to be settled is used again, so that a store that fails a hundred times leaves two and not a hundred.
+# A key that waits to be settled is used again: a store that fails a hundred times leaves two and not a hundred, and
+# what it does late, after the next attempt, can still be opened.
 _RENEW: Final = """
 INSERT INTO keys (user, row, key) VALUES (?, ?, ?) ON CONFLICT (user, row) DO UPDATE SET
-    key = CASE WHEN old IS NULL THEN excluded.key ELSE key END, old = coalesce(old, key)
+    key = CASE WHEN old IS NULL AND place IS NOT NULL THEN excluded.key ELSE key END,
+    old = CASE WHEN place IS NOT NULL THEN coalesce(old, key) END
 RETURNING key, old
 """
 _ALL: Final = "SELECT row, key, old FROM keys WHERE user = ?"

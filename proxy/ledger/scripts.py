@@ -42,8 +42,10 @@ for _, one in ipairs(batch) do
         local key = binary:sub(#made * 16 + 1, #made * 16 + 16)
         local held = redis.call('HGET', keys, row)
         local value = '1' .. key
-        if held and held:byte() == 49 then value = '2' .. key .. held:sub(2) end
-        if held and held:byte() == 50 then value = held end
+        if held then
+            local waits = redis.call('SISMEMBER', unsettled, user .. '\\0' .. row) == 1
+            value = waits and held or '2' .. key .. held:sub(2)
+        end
         if value:byte() == 50 and #value == 17 then redis.call('HSET', notes, 'littered', 1) end
         redis.call('HSET', keys, row, value)
         redis.call('SADD', unsettled, user .. '\\0' .. row)

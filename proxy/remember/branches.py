@@ -37,7 +37,7 @@ def find_place(shelf: Shelf, exchange: Exchange) -> Place:
     """Where *exchange* goes on from.
 
     A client that names its conversation and sends the last messages only is followed through its window: what it begins
-    with is looked for among what is known.
+    with is looked for among what is known. Of several replicas one may bring an exchange late, behind what followed it.
     """
     plain = Place(exchange.first_index, exchange.chain, exchange.conversation_id)
     last = shelf.last_index(exchange.conversation_id)
@@ -47,9 +47,28 @@ def find_place(shelf: Shelf, exchange: Exchange) -> Place:
     sent_before = [item for item in shelf.with_chain(first) if item.kind == "turn"]
     if sent_before:
         return replace(plain, index=sent_before[0].index)
+    if _is_late(shelf, exchange):
+        return plain
     if exchange.first_index > last or shelf.with_chain(exchange.chain) or shelf.with_parent(exchange.chain):
         return plain if exchange.first_index or _restarts(shelf, exchange) else _go_on(exchange, last)
     return _find_end(shelf, exchange) or (plain if _restarts(shelf, exchange) else _go_on(exchange, last))
+
+
+def _is_late(shelf: Shelf, exchange: Exchange) -> bool:
+    """Whether it belongs before what is known: right before, or in a gap, with nothing where it says that it stood."""
+    end = chain.extend(exchange.chain, chain.split(exchange.links))
+    places = range(exchange.first_index, exchange.first_index + len(exchange.messages))
+    turns = shelf.with_conversation(exchange.conversation_id)
+    if any(item.parent == end for item in turns):
+        return True
+    if any(item.index in places for item in turns):
+        return False
+    return any(item.index >= places.stop and item.at > exchange.at and not _is_joined(shelf, item) for item in turns)
+
+
+def _is_joined(shelf: Shelf, item: Item) -> bool:
+    """Whether what precedes *item* is known, or it is the beginning of what a client has sent without any history."""
+    return not item.parent or item.role != "user" or bool(shelf.with_chain(item.parent))
 
 
 def _go_on(exchange: Exchange, last: int) -> Place:
