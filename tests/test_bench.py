@@ -129,6 +129,13 @@ def test_only_what_came_between_two_scrapes_counts() -> None:
     assert quantile_between(before, after, "no_such_metric", 0.5) is None
 
 
+def test_counters_are_added_up() -> None:
+    """All label sets of one together, of no other; what is not there is 0."""
+    text = '# TYPE a counter\na_total{p="x"} 2\na_total{p="y"} 3\na_created{p="x"} 17\n# TYPE b counter\nb_total 9\n'
+    assert Scrape(text).total("a_total") == 5
+    assert Scrape(text).total("c_total") == 0
+
+
 def test_a_child_that_ends_early_says_why() -> None:
     """The error holds the last lines that the child wrote."""
     with Child("proxy.bench.no_such_module") as child:

@@ -1,11 +1,12 @@
 """Many replicas on shared engines: what a siege counts, and one small siege of everything."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from proxy.bench.crowd import Failure
-from proxy.bench.engines import find_program
+from proxy.bench.engines import Engine, find_program
 from proxy.bench.fleet import Fleet, Kill, Member, Siege, find_unexplained, list_siege_rows, run_siege
 from proxy.bench.servers import Conditions
 from proxy.bench.talker import Seen, mark
@@ -51,6 +52,14 @@ def test_a_missing_program_is_named() -> None:
     """With what a fleet needs."""
     with pytest.raises(MemoryProxyError, match="no-such-engine is not on this machine; a fleet needs redis-server"):
         find_program("no-such-engine")
+
+
+async def test_an_engine_whose_port_is_taken_does_not_start(tmp_path: Path) -> None:
+    """While it was away somebody else has come, who would be taken for it: a Redis of other data, say."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        engine = Engine("redis", ["sleep", "60"], tmp_path, other.getsockname()[1])
+        with pytest.raises(MemoryProxyError, match="somebody else listens on its port"):
+            await engine.start()
 
 
 def test_prompts_of_two_users_are_seen() -> None:

@@ -71,8 +71,10 @@ class Engine:
         """Returns when it accepts connections.
 
         Raises:
-            MemoryProxyError: it does not, or ends.
+            MemoryProxyError: it does not, or ends, or somebody else has taken its port while it was away.
         """
+        if _accepts(self.port):
+            raise MemoryProxyError(f"{self.name} does not start: somebody else listens on its port, {self.port}")
         with (self._folder / f"{self.name}.log").open("ab") as log:
             self._process = await asyncio.to_thread(
                 subprocess.Popen,

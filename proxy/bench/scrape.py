@@ -1,4 +1,4 @@
-"""Reading our own ``/metrics``: what a histogram counted between two scrapes."""
+"""Reading our own ``/metrics``: counters, and what a histogram counted between two scrapes."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -22,6 +22,11 @@ class Scrape:
             if sample.name == f"{name}_bucket":
                 counts[float(sample.labels["le"])] += sample.value
         return counts
+
+    def total(self, name: str) -> float:
+        """Of a counter, all label sets together; 0 where there is no such counter."""
+        family = self._families.get(name.removesuffix("_total"))
+        return sum(sample.value for sample in family.samples if sample.name == name) if family else 0.0
 
 
 def quantile_between(before: Scrape, after: Scrape, name: str, share: float) -> float | None:

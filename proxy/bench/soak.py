@@ -17,6 +17,7 @@ from proxy.bench.report import Row, difference, percentile
 from proxy.bench.servers import USER_HEADER, Conditions, find_keeper, start_floor, start_proxy, start_upstream
 from proxy.bench.world import World, open_world
 from proxy.config import ENV_PREFIX
+from proxy.observe.metrics import PREFIX
 
 USERS: Final = 50
 # What each of them may have: reached within the first minutes, so that what is stored grows no more.
@@ -24,6 +25,7 @@ MEMORIES: Final = 100
 # Chats that begin in a second.
 RATE: Final = 40
 SAMPLES: Final = 100
+RESTARTS: Final = f"{PREFIX}keeper_restarts_total"
 # What the allocator keeps from one moment to the next, and pages that Chroma's cache has touched.
 FLAT_MB: Final = 5.0
 
@@ -82,8 +84,10 @@ async def _soak(world: World, minutes: float) -> list[Row]:
                 sampled += every_s
                 samples.append(await asyncio.to_thread(_sample, world))
     await world.flush()
+    restarts = (await world.scrape()).total(RESTARTS)
     what = f"{number:,} chats of all kinds in {minutes:g} minutes"
     return [
+        Row(name="keepers that ended", value=restarts, unit="", target=0, meaning=f"over {what}"),
         describe_growth("edge", [sample.edge for sample in samples], what),
         describe_growth("keeper", [sample.keeper for sample in samples], what),
     ]
