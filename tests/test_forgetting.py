@@ -114,7 +114,9 @@ async def test_an_answer_under_way_comes_too_late(proxy: Proxy, upstream: Upstre
 
 
 async def test_no_planted_secret_reaches_any_file(launch: Launch, upstream: Upstream, tmp_path: Path) -> None:
-    """Of all kinds, said by the user and repeated by the assistant; the upstream gets what was sent."""
+    """Of all kinds, said by the user and repeated by the assistant without a word on what it is; nor is one remembered,
+    while the upstream gets what was sent.
+    """
     proxy = await launch()
     planted = list(plant_secrets())
     for number, plant in enumerate(planted[:: max(1, len(planted) // 120)]):
@@ -124,6 +126,9 @@ async def test_no_planted_secret_reaches_any_file(launch: Launch, upstream: Upst
     await proxy.flush()
     secrets = {plant.secret for plant in planted}
     assert {secret: found for secret in secrets if (found := find(tmp_path / "data", secret))} == {}
+    remembered = [text for number in range(5) for text in await proxy.texts(f"user-{number}")]
+    assert len(remembered) > 100
+    assert [(text, secret) for text in remembered for secret in secrets if secret in text] == []
 
 
 async def test_a_kept_secret_is_masked_for_good(proxy: Proxy, user: str) -> None:

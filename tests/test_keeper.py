@@ -153,6 +153,7 @@ async def test_a_keeper_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(link, "PING_EVERY_S", 0.01)
         os.kill(first, signal.SIGSTOP)
         await client.closed.wait()
+        monkeypatch.setattr(link, "HANGS_AFTER_S", 60)  # its successor may be slow to begin with
         while (await _next_pid(client)) == first:
             pass
         with pytest.raises(ProcessLookupError):

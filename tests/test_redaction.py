@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Redaction, SecretPattern
 from proxy.errors import ConfigError
-from proxy.redaction import KINDS, Redacted, Redactor
+from proxy.redaction import KINDS, Known, Redacted, Redactor
 from proxy.redaction.cards import passes_luhn
 from tests.secrets import Planted, plant_secrets
 
@@ -95,6 +95,17 @@ def test_two_secrets_side_by_side() -> None:
     tokens = {planted.kind: planted.secret for planted in PLANTED}
     text = f"{tokens['groq_key']},{tokens['npm_token']}"
     assert REDACTOR.redact(text) == Redacted("[secret: groq_key],[secret: npm_token]", ("groq_key", "npm_token"))
+
+
+def test_what_is_repeated_is_masked_too() -> None:
+    """What one message has told to be a secret is one in what follows, where nothing says so. Short ones may be words."""
+    known: Known = {}
+    assert REDACTOR.redact("my password is swordfish, and before: DB_PASSWORD=fish", known).found == ("password",) * 2
+    assert REDACTOR.redact("Is it swordfish or Swordfish, swordfish?", known) == Redacted(
+        "Is it [secret: password] or Swordfish, [secret: password]?", ("password", "password")
+    )
+    assert REDACTOR.redact("Is it swordfish?") == Redacted("Is it swordfish?", ())
+    assert all(len(secret) >= 6 for secret in known)
 
 
 def test_what_overlaps_is_masked_once() -> None:

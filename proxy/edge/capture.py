@@ -14,7 +14,7 @@ from proxy.journal import Writer
 from proxy.models import Details, Exchange, Usage
 from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
-from proxy.redaction import Redacted, Redactor
+from proxy.redaction import Known, Redacted, Redactor
 
 # How long the last byte of an answer may wait for a disk that hangs.
 PATIENCE_S: Final = 2.0
@@ -61,8 +61,9 @@ class Recorder:
 
     async def _redact(self, exchange: Exchange) -> Exchange:
         redacted, spent = [], 0
+        known: Known = {}
         for message in exchange.messages:
-            redacted.append(await self._mask(message.text))
+            redacted.append(await self._mask(message.text, known))
             spent += len(message.text)
             if spent > _AT_ONCE:
                 spent = 0
@@ -78,10 +79,10 @@ class Recorder:
         ]
         return msgspec.structs.replace(exchange, messages=messages)
 
-    async def _mask(self, text: str) -> Redacted:
-        return (
-            await asyncio.to_thread(self._redactor.redact, text) if len(text) > _LONG else self._redactor.redact(text)
-        )
+    async def _mask(self, text: str, known: Known) -> Redacted:
+        if len(text) > _LONG:
+            return await asyncio.to_thread(self._redactor.redact, text, known)
+        return self._redactor.redact(text, known)
 
 
 class Capture:

@@ -22,6 +22,6 @@ need no library; for personal data, whose rules differ by country and year, ``ph
 """
 
 from proxy.redaction.kinds import KINDS
-from proxy.redaction.redactor import Redacted, Redactor
+from proxy.redaction.redactor import Known, Redacted, Redactor
 
-__all__ = ["KINDS", "Redacted", "Redactor"]
+__all__ = ["KINDS", "Known", "Redacted", "Redactor"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.config import Redaction, SecretPattern
 from proxy.redaction.base import Hit, LeadFinder, Subject, hit_of
@@ -16,6 +16,11 @@ from proxy.redaction.runs import TokenFinder
 from proxy.redaction.vendors import MARKED, PREFIXED
 
 Finder = Callable[[Subject], Iterable[Hit]]
+# Secrets, and what they were found to be.
+Known = dict[str, Hit]
+
+# In characters: shorter ones may be anything where nothing says what they are.
+SHORTEST_REPEATED: Final = 6
 
 
 class Redacted(NamedTuple):
@@ -42,22 +47,28 @@ class Redactor:
         known = "|".join(sorted(SECRET_KINDS)) + (f"|{names}" if names else "")
         self._masks = re.compile(rf"\[(?:secret: (?:{known})|personal: (?:{'|'.join(sorted(PERSONAL_KINDS))}))\]")
 
-    def redact(self, text: str) -> Redacted:
-        """*text* with a mask in place of each secret, all else to the letter. What is masked already stays so."""
+    def redact(self, text: str, known: Known | None = None) -> Redacted:
+        """*text* with a mask in place of each secret, all else to the letter. What is masked already stays so.
+
+        *known*: secrets of what was said before, which are masked wherever they stand, as nothing else may tell what
+        somebody merely repeats. Those of *text* are added.
+        """
+        known = {} if known is None else known
         found: list[str] = []
         # Where a secret was, something may have come to stand beside something else: it is done when nothing is found.
-        while hits := self._find(text):
+        while hits := self._find(text, known):
+            known |= {text[hit.begin : hit.end]: hit for hit in hits if hit.end - hit.begin >= SHORTEST_REPEATED}
             text = _mask(text, hits)
             found += [hit.kind for hit in hits]
         return Redacted(text, tuple(found))
 
-    def _find(self, text: str) -> list[Hit]:
+    def _find(self, text: str, known: Known) -> list[Hit]:
         """What is to be masked, from left to right, none overlapping another, and none reaching into a mask."""
         if "[secret: " not in text and "[personal: " not in text:
-            return _merge(self._search(text))
+            return _merge(self._search(text, known))
         hits: list[Hit] = []
         for begin, end in self._list_gaps(text):
-            hits += [hit.move(begin) for hit in _merge(self._search(text[begin:end]))]
+            hits += [hit.move(begin) for hit in _merge(self._search(text[begin:end], known))]
         return hits
 
     def _list_gaps(self, text: str) -> Iterator[tuple[int, int]]:
@@ -69,9 +80,12 @@ class Redactor:
         if begin < len(text):
             yield begin, len(text)
 
-    def _search(self, text: str) -> list[Hit]:
+    def _search(self, text: str, known: Known) -> list[Hit]:
         subject = Subject(text)
-        return [hit for finder in self._finders for hit in finder(subject)]
+        hits = [hit for finder in self._finders for hit in finder(subject)]
+        for secret, hit in known.items():
+            hits += [hit._replace(begin=at, end=at + len(secret)) for at in _list_places(secret, text)]
+        return hits
 
 
 def _list_finders(settings: Redaction) -> Iterator[Finder]:
@@ -88,6 +102,13 @@ def _list_finders(settings: Redaction) -> Iterator[Finder]:
         from proxy.redaction.personal import PersonalFinder
 
         yield PersonalFinder()
+
+
+def _list_places(secret: str, text: str) -> Iterator[int]:
+    at = text.find(secret)
+    while at >= 0:
+        yield at
+        at = text.find(secret, at + len(secret))
 
 
 def _make_custom(settings: SecretPattern) -> Finder:
