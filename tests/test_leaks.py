@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -27,10 +28,11 @@ from tests.harness.upstream import chunk, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ABORTED: Final = 10_000
+# Read while tests are collected: what the environment says of the proxy is taken away before they run.
+ABORTED: Final = int(os.environ.get("MEMORY_PROXY_ABORTED", "4000"))
 # Enough for every cache and buffer to have its size.
 WARM_UP: Final = 1_000
-# What an allocator keeps after a storm varies by this much; a leaked request holds about 10 kB, which would be 100 MB.
+# What an allocator keeps after a storm varies by this much; a leaked request holds about 10 kB, which would be 40 MB.
 GROWTH: Final = 12 * MB
 AT_ONCE_S: Final = 0.1
 TRIES: Final = 5
@@ -59,7 +61,7 @@ async def settle(proxy: processes.Proxy, deep: FarEnd, storm: Storm) -> Footprin
 
 
 @pytest.mark.timeout(240)
-async def test_ten_thousand_aborted_streams_leave_nothing(tmp_path: Path, deep: FarEnd) -> None:
+async def test_thousands_of_aborted_streams_leave_nothing(tmp_path: Path, deep: FarEnd) -> None:
     """Clients that leave and upstreams that die, at every moment: sockets, threads and memory are as before."""
     with processes.Proxy(tmp_path, deep.url) as proxy:
         await asyncio.to_thread(proxy.wait_ready)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from contextlib import suppress
@@ -30,7 +31,9 @@ def _step_back() -> None:
         if sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
             cores = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, cores[len(cores) // 2 :])
+            middle = len(cores) // 2
+            # Not all keepers of a machine on the same half.
+            os.sched_setaffinity(0, random.choice([cores[:middle] or cores, cores[middle:]]))  # noqa: S311  # no secret
 
 
 def _read_settings() -> Settings:
