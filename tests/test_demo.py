@@ -43,8 +43,8 @@ def test_the_demo_remembers() -> None:
 
 
 def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
-    """With ``--data-dir`` a second run finds the store of the first, and works. In it an admin token, clients and another
-    identity header change nothing, and the token stays unsaid.
+    """With ``--data-dir`` a second run finds the store of the first, and works. There, an admin token, clients and
+    another identity header change nothing, and the token stays unsaid.
     """
     folder = tmp_path / "data"
     assert run_demo("--data-dir", str(folder)).returncode == 0

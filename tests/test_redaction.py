@@ -98,7 +98,9 @@ def test_two_secrets_side_by_side() -> None:
 
 
 def test_what_is_repeated_is_masked_too() -> None:
-    """What one message has told to be a secret is one in what follows, where nothing says so; short ones may be words."""
+    """What one message has told to be a secret is one in what follows, where nothing says so. Short ones may be any
+    word.
+    """
     known: Known = {}
     assert REDACTOR.redact("my password is swordfish, and before: DB_PASSWORD=fish", known).found == ("password",) * 2
     assert REDACTOR.redact("Is it swordfish or Swordfish, swordfish?", known) == Redacted(
