@@ -131,7 +131,7 @@ def test_only_what_came_between_two_scrapes_counts() -> None:
 
 def test_counters_are_added_up() -> None:
     """All label sets of one together, of no other; what is not there is 0."""
-    text = '# TYPE a counter\na_total{p="x"} 2\na_total{p="y"} 3\na_created{p="x"} 17\n# TYPE b counter\nb_total 9\n'
+    text = '# TYPE a_total counter\na_total{p="x"} 2\na_total{p="y"} 3\n# TYPE b_total counter\nb_total 9\n'
     assert Scrape(text).total("a_total") == 5
     assert Scrape(text).total("c_total") == 0
 

@@ -217,11 +217,11 @@ async def talk(proxy: Proxy, upstream: Upstream, name: str, *, prompt: int, comp
     ]
 
 
-async def test_the_difference_that_memory_makes(launch: Launch, upstream: Upstream, user: str) -> None:
+async def test_the_difference_that_memory_makes(launch: Launch, upstream: Upstream) -> None:
     """Of users with it against users without: tokens, cache, time and corrections, with intervals of users."""
     proxy = await launch(memory={"holdout_percent": 50})
     for held_out in (False, True):
-        users = named(user, 50, held_out=held_out)
+        users = named("traveller", 50, held_out=held_out)
         for _ in range(24):
             name = next(users)
             complaint = "No, I meant the other one." if held_out else "And the other one?"
@@ -250,7 +250,7 @@ async def test_the_difference_that_memory_makes(launch: Launch, upstream: Upstre
     wait = differences["first_token_seconds"]
     assert wait["low"] < wait["value"] < wait["high"]
     # Nothing that anybody has said or is called by.
-    assert user not in json.dumps(told)
+    assert "traveller" not in json.dumps(told)
 
 
 async def test_mode_shadow(launch: Launch, upstream: Upstream, user: str) -> None:
