@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy.observe.exposition import Family, render, take_snapshot
+from proxy.observe.tallies import Spread, Spreads, Tallies, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "memory_proxy_"
@@ -35,7 +36,8 @@ Side = Literal["edge", "keeper"]
 class Row:
     """One metric: its name without the prefix ``memory_proxy_``, type, labels, help and, for histograms, buckets.
 
-    *sides*: the processes that have it. In one that both have, no series of theirs may be the same.
+    *sides*: the processes that have it. In one that both have, no series of theirs may be the same. *hot*: counted with
+    every request, by the event loop alone.
     """
 
     name: str
@@ -44,13 +46,14 @@ class Row:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = LATENCY
     sides: tuple[Side, ...] = ("edge",)
+    hot: bool = False
 
 
 KEEPER: Final[tuple[Side, ...]] = ("keeper",)
 BOTH: Final[tuple[Side, ...]] = ("edge", "keeper")
 
 TABLE: Final = (
-    Row("requests_total", "counter", "Requests answered, by route and status code.", ("route", "code")),
+    Row("requests_total", "counter", "Requests answered, by route and status code.", ("route", "code"), hot=True),
     Row("requests_in_flight", "gauge", "Data-plane requests being served now."),
     Row(
         "upstream_errors_total",
@@ -83,7 +86,7 @@ TABLE: Final = (
         ("reason",),
     ),
     Row("client_gone_total", "counter", "Clients that left before their answer was complete."),
-    Row("memory_total", "counter", "Chat requests by X-Memory-Status.", ("status",)),
+    Row("memory_total", "counter", "Chat requests by X-Memory-Status.", ("status",), hot=True),
     Row(
         "skipped_total",
         "counter",
@@ -91,12 +94,13 @@ TABLE: Final = (
         ("rule",),
     ),
     Row("memory_errors_total", "counter", "Steps of memory that failed while the chat went on.", ("step",), sides=BOTH),
-    Row("recall_seconds", "histogram", "Time spent before forwarding, for requests with recall."),
+    Row("recall_seconds", "histogram", "Time spent before forwarding, for requests with recall.", hot=True),
     Row(
         "relay_seconds",
         "histogram",
         "Time from a chat's body being here to its going upstream, without that of recall.",
         buckets=RELAY,
+        hot=True,
     ),
     Row(
         "upstream_first_token_seconds",
@@ -105,12 +109,31 @@ TABLE: Final = (
         "comes with the last word; memory: with a block in the request, or without.",
         ("memory",),
         buckets=FIRST,
+        hot=True,
     ),
-    Row("prompt_tokens_total", "counter", "Tokens of chats' prompts, as upstream reports them.", ("memory",)),
-    Row("cached_prompt_tokens_total", "counter", "Those of them that upstream's prompt cache had.", ("memory",)),
-    Row("completion_tokens_total", "counter", "Tokens of chats' answers, as upstream reports them.", ("memory",)),
-    Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS),
-    Row("exchanges_total", "counter", "Finished chats by what became of them: journaled, discarded.", ("outcome",)),
+    Row("prompt_tokens_total", "counter", "Tokens of chats' prompts, as upstream reports them.", ("memory",), hot=True),
+    Row(
+        "cached_prompt_tokens_total",
+        "counter",
+        "Those of them that upstream's prompt cache had.",
+        ("memory",),
+        hot=True,
+    ),
+    Row(
+        "completion_tokens_total",
+        "counter",
+        "Tokens of chats' answers, as upstream reports them.",
+        ("memory",),
+        hot=True,
+    ),
+    Row("block_tokens", "histogram", "Tokens of injected blocks.", buckets=TOKENS, hot=True),
+    Row(
+        "exchanges_total",
+        "counter",
+        "Finished chats by what became of them: journaled, discarded.",
+        ("outcome",),
+        hot=True,
+    ),
     Row("redactions_total", "counter", "Secrets masked before anything was stored, by kind.", ("kind",)),
     Row(
         "messages_total",
@@ -150,9 +173,13 @@ TABLE: Final = (
     Row("store_errors_total", "counter", "Calls of the store that failed, by operation.", ("operation",), sides=KEEPER),
     Row("embed_seconds", "histogram", "Time until a batch of texts to store had its vectors.", sides=KEEPER),
     Row("embed_question_seconds", "histogram", "Time until a question had its vector.", buckets=QUICK),
-    Row("journal_append_seconds", "histogram", "Time until an exchange was durable."),
+    Row("journal_append_seconds", "histogram", "Time until an exchange was durable.", hot=True),
     Row(
-        "journal_loop_seconds", "histogram", "CPU time that journaling one exchange cost the event loop.", buckets=COST
+        "journal_loop_seconds",
+        "histogram",
+        "CPU time that journaling one exchange cost the event loop.",
+        buckets=COST,
+        hot=True,
     ),
     Row("journal_pending", "gauge", "Journal entries that wait to be stored.", sides=KEEPER),
     Row("journal_extracting", "gauge", "Stored journal entries that wait for the extraction model.", sides=KEEPER),
@@ -177,25 +204,27 @@ TABLE: Final = (
 class Metrics:
     """The metrics of one process, in a registry of their own so that two apps in one process do not collide.
 
-    Safe to be counted from several threads.
+    Safe to be counted from several threads, but for what is hot.
     """
 
     def __init__(self, side: Side = "edge") -> None:
         self.registry = CollectorRegistry()
         # The keeper's memory and CPU time are a series of their own, beside those of the process that is scraped.
         ProcessCollector(namespace="" if side == "edge" else f"{PREFIX}{side}", registry=self.registry)
-        self._counters: dict[str, Counter] = {}
-        self._series: dict[tuple[str, tuple[str, ...]], Counter] = {}
+        self._counters: dict[str, Counter | Tallies] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], Counter | Tally] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._observed: dict[tuple[str, tuple[str, ...]], Histogram] = {}
+        self._histograms: dict[str, Histogram | Spreads] = {}
+        self._observed: dict[tuple[str, tuple[str, ...]], Histogram | Spread] = {}
         for row in TABLE:
             if side in row.sides:
                 self._declare(row)
 
     def _declare(self, row: Row) -> None:
         name = f"{PREFIX}{row.name}"
-        if row.kind == "counter":
+        if row.hot:
+            self._declare_hot(name, row)
+        elif row.kind == "counter":
             self._counters[row.name] = Counter(name, row.help, row.labels, registry=self.registry)
         elif row.kind == "gauge":
             self._gauges[row.name] = Gauge(name, row.help, row.labels, registry=self.registry)
@@ -204,12 +233,19 @@ class Metrics:
                 name, row.help, row.labels, buckets=row.buckets, registry=self.registry
             )
 
+    def _declare_hot(self, name: str, row: Row) -> None:
+        if row.kind == "counter":
+            self._counters[row.name] = tallies = Tallies(name, row.help, row.labels)
+            self.registry.register(tallies)
+        else:
+            self._histograms[row.name] = spreads = Spreads(name, row.help, row.labels, row.buckets)
+            self.registry.register(spreads)
+
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table; *labels* in the table's order."""
         series = self._series.get((name, labels))
         if series is None:  # the library's own look-up of labels costs five times as much
-            counter = self._counters[name]
-            series = self._series[name, labels] = counter.labels(*labels) if labels else counter
+            series = self._series[name, labels] = _find_counter(self._counters[name], labels)
         series.inc(by)
 
     def gauge(self, name: str) -> Gauge:
@@ -229,8 +265,7 @@ class Metrics:
         """Adds *value* to a histogram; *labels* in the table's order."""
         series = self._observed.get((name, labels))
         if series is None:
-            histogram = self._histograms[name]
-            series = self._observed[name, labels] = histogram.labels(*labels) if labels else histogram
+            series = self._observed[name, labels] = _find_histogram(self._histograms[name], labels)
         series.observe(value)
 
     def snapshot(self) -> list[Family]:
@@ -240,13 +275,20 @@ class Metrics:
     def find(self, name: str, *labels: str) -> Callable[[float], None]:
         """What adds to that series of a counter or a histogram: for whoever does it with every request."""
         if (counter := self._counters.get(name)) is not None:
-            return (counter.labels(*labels) if labels else counter).inc
-        histogram = self._histograms[name]
-        return (histogram.labels(*labels) if labels else histogram).observe
+            return _find_counter(counter, labels).inc
+        return _find_histogram(self._histograms[name], labels).observe
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return render(self.snapshot())
+
+
+def _find_counter(counter: Counter | Tallies, labels: tuple[str, ...]) -> Counter | Tally:
+    return counter.labels(*labels) if labels or isinstance(counter, Tallies) else counter
+
+
+def _find_histogram(histogram: Histogram | Spreads, labels: tuple[str, ...]) -> Histogram | Spread:
+    return histogram.labels(*labels) if labels or isinstance(histogram, Spreads) else histogram
 
 
 class _WatchedCounter(Collector):
