@@ -31,24 +31,24 @@ REAL = {
 }
 
 
-def test_the_demo_remembers() -> None:
+def test_the_demo_remembers(tmp_path: Path) -> None:
     """The second session answers from the first, whatever the environment says of real proxies and providers."""
-    done = run_demo(COLUMNS="300", **REAL)
+    folder = tmp_path / "data"
+    done = run_demo("--data-dir", str(folder), COLUMNS="300", **REAL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "You told me: Hi! I am Ada, and my dog Biscuit is a beagle" in done.stdout
     assert "Memory works." in done.stdout
     assert "default_headers=" in done.stdout
     assert "\x1b[" not in done.stdout
     assert "of-the-shell" not in done.stdout + done.stderr
+    assert any(folder.iterdir())
+    check_again(folder, tmp_path)
 
 
-def test_a_data_directory_keeps_the_memories(tmp_path: Path) -> None:
+def check_again(folder: Path, tmp_path: Path) -> None:
     """With ``--data-dir`` a second run finds the store of the first, and works. There, an admin token, clients and
     another identity header change nothing, and the token stays unsaid.
     """
-    folder = tmp_path / "data"
-    assert run_demo("--data-dir", str(folder)).returncode == 0
-    assert any(folder.iterdir())
     config = tmp_path / "config.yaml"
     clients = f"clients: [{{name: shop, key_sha256: {'a' * 64}}}]"
     config.write_text(f"identity: {{header: X-Customer}}\n{clients}\nadmin: {{token: '${{ADMIN_SECRET}}'}}\n")

