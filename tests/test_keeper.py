@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import structlog
 
-from proxy import config
+from proxy import children, config
 from proxy.errors import KeeperError
 from proxy.keeper import frames, link, supervise, wire
 from proxy.keeper.client import KeeperClient
@@ -30,6 +30,7 @@ from proxy.models import Scope
 from proxy.observe.metrics import Metrics
 from proxy.tasks import Tasks
 from proxy.workingset import Arrival, Change
+from tests.harness.nursery import start_anew
 from tests.processes import Chat, Proxy, Upstream, running_upstream
 
 USER = "ada"
@@ -232,6 +233,7 @@ def test_a_keeper_that_ends_at_once_is_started_again(tmp_path: Path, monkeypatch
         return process
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start_badly_once)
+    monkeypatch.setattr(children, "start", start_anew)
 
     async def supervise_until_connected() -> None:
         tasks = Tasks()

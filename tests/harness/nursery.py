@@ -24,6 +24,10 @@ from proxy import children
 from proxy.keeper.supervise import ENVIRONMENT
 
 MODULE: Final = "proxy.keeper"
+# Whatever stands in for its file at the moment.
+STANDARD_ERROR: Final = 2
+# How processes are started in real life.
+start_anew: Final = children.start
 
 
 class Pipe:
@@ -99,7 +103,7 @@ class Nursery:
 
     def _fork(self, stdin: int, environ: Mapping[str, str]) -> int:
         with self._lock:
-            socket.send_fds(self._line, [json.dumps(environ).encode()], [stdin, sys.stderr.fileno()])
+            socket.send_fds(self._line, [json.dumps(environ).encode()], [stdin, STANDARD_ERROR])
             return int(self._line.recv(32))
 
     def reap(self, pid: int) -> int:
@@ -115,12 +119,11 @@ def forking_keepers() -> Iterator[None]:
     if not hasattr(os, "pidfd_open"):
         yield
         return
-    start = children.start
     with Nursery.running() as nursery, pytest.MonkeyPatch.context() as patch:
 
         async def fork(module: str, order: object, **how: Any) -> Any:
             if module != MODULE:
-                return await start(module, order, **how)
+                return await start_anew(module, order, **how)
             return await nursery.start(order, how.get("environ", {}))
 
         patch.setattr(children, "start", fork)
@@ -150,7 +153,7 @@ def _become_keeper(line: socket.socket, environ: Mapping[str, str], stdin: int, 
 
     line.close()
     os.setsid()
-    for fd, place in ((stdin, 0), (stderr, 2)):
+    for fd, place in ((stdin, 0), (stderr, STANDARD_ERROR)):
         os.dup2(fd, place)
         os.close(fd)
     os.environ.clear()
