@@ -1,4 +1,4 @@
-"""``python -m proxy.bench.blind``: the proxy without its eyes, or with all of them open.
+"""``python -m proxy.bench.blind``: the proxy without its eyes, as it comes, or with all of them open.
 
 Run by the benchmark only: ``blind`` counts and measures nothing, ``watched`` logs every request and makes spans, which
 go nowhere: what sending them costs is its exporter's.
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from opentelemetry import trace
 
 from proxy import config
@@ -24,6 +25,8 @@ from proxy.observe.failopen import FailOpen
 from proxy.observe.metrics import Metrics
 from proxy.recall.service import Recollection
 from proxy.serving import loop_factory, make_server
+
+Eyes = Literal["blind", "usual", "watched"]
 
 
 class _Uncounted(Metrics):
@@ -83,10 +86,12 @@ def _take(_: bytes) -> bool:
     return True
 
 
-def make_app(eyes: Literal["blind", "watched"], settings: Settings) -> App:
+def make_app(eyes: Eyes, settings: Settings) -> App:
     """The app, with its eyes closed or open."""
     if eyes == "blind":
         return BlindApp(settings)
+    if eyes == "usual":
+        return App(settings)
     from opentelemetry.sdk.trace import TracerProvider
 
     trace.set_tracer_provider(TracerProvider())
@@ -94,7 +99,7 @@ def make_app(eyes: Literal["blind", "watched"], settings: Settings) -> App:
     return App(settings.model_copy(update={"logs": watched}))
 
 
-def main(eyes: Literal["blind", "watched"], upstream: str, data_dir: str) -> None:
+def main(eyes: Eyes, upstream: str, data_dir: str) -> None:
     """Serves on a free port until a signal, and says on stderr where, as ``serve`` does."""
     flags = {"data_dir": Path(data_dir), "server": {"port": 0}, "upstream": {"base_url": f"{upstream}/v1"}}
     settings = config.load(flags=flags)
@@ -108,4 +113,4 @@ def main(eyes: Literal["blind", "watched"], upstream: str, data_dir: str) -> Non
 
 
 if __name__ == "__main__":
-    main("blind" if sys.argv[1] == "blind" else "watched", *sys.argv[2:4])
+    main(msgspec.convert(sys.argv[1], Eyes), *sys.argv[2:4])

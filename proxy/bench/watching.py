@@ -14,7 +14,7 @@ from proxy.bench.load import Endpoint
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, neutral_environment
 from proxy.bench.report import Row, percentile, ratio
-from proxy.bench.servers import USER_HEADER, Conditions, start_proxy, start_upstream
+from proxy.bench.servers import USER_HEADER, Conditions, start_upstream
 from proxy.bench.stores import fill_store
 
 # Recalled for and stored: what a request of a user costs from end to end.
@@ -41,15 +41,15 @@ def run_watching(plan: Plan, folder: Path, conditions: Conditions) -> list[Row]:
         for eyes in EYES:
             data_dir = folder / eyes
             fill_store(data_dir, {USER: plan.memories}, conditions)
-            proxies[eyes] = stack.enter_context(_start(eyes, upstream.url(), data_dir, conditions))
+            proxies[eyes] = stack.enter_context(_start(eyes, upstream.url(), data_dir))
         runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
         return runner.run(_measure(proxies, plan, conditions))
 
 
-def _start(eyes: str, upstream_url: str, data_dir: Path, conditions: Conditions) -> Child:
-    if eyes == "usual":
-        return start_proxy(upstream_url, data_dir, conditions)
-    return Child("proxy.bench.blind", eyes, upstream_url, str(data_dir), environment=neutral_environment())
+def _start(eyes: str, upstream_url: str, data_dir: Path) -> Child:
+    # Alike in all but what is measured: how a process was started, and how its dicts fall out, may cost it as much.
+    environment = {**neutral_environment(), "PYTHONHASHSEED": "0"}
+    return Child("proxy.bench.blind", eyes, upstream_url, str(data_dir), environment=environment)
 
 
 async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions) -> list[Row]:
