@@ -5,22 +5,39 @@ from typing import Final
 import msgspec
 
 from proxy.bench.chats import REMEMBERED, Chats
+from proxy.bench.control import Control
 from proxy.bench.load import Ask, repeat
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, read_cpu_seconds
 from proxy.bench.report import Row, difference, percentile, ratio
+from proxy.bench.servers import find_keeper
 from proxy.bench.world import World
 
 FLOOR: Final = "a 40-line raw-ASGI + aiohttp relay"
 
 
 class Way(msgspec.Struct, frozen=True):
-    """Requests, and the process whose CPU time they are to be charged to."""
+    """Requests, and the process whose CPU time they are to be charged to.
+
+    *control*: that of a proxy whose keeper's time is part of it, until all of it is stored.
+    """
 
     ask: Ask
     process: Child
     times: int
     concurrency: int
+    control: Control | None = None
+
+    async def read_cpu_seconds(self) -> float | None:
+        """What has been spent until now."""
+        spent = read_cpu_seconds(self.process.pid)
+        if self.control is None or spent is None:
+            return spent
+        await self.control.flush()
+        keeper = find_keeper(self.process)
+        stored = None if keeper is None else read_cpu_seconds(keeper)
+        spent = read_cpu_seconds(self.process.pid)
+        return None if stored is None or spent is None else spent + stored
 
 
 Spent = dict[str, list[float | None]]
@@ -74,9 +91,9 @@ async def alternate(ways: dict[str, Way], rounds: int) -> Spent:
 
 
 async def _spend(way: Way, *, first: int) -> float | None:
-    before = read_cpu_seconds(way.process.pid)
+    before = await way.read_cpu_seconds()
     await repeat(way.ask, times=way.times, concurrency=way.concurrency, first=first)
-    return difference(read_cpu_seconds(way.process.pid), before, scale=1e6 / way.times)
+    return difference(await way.read_cpu_seconds(), before, scale=1e6 / way.times)
 
 
 def _against_floor(

@@ -1,6 +1,7 @@
 """What it costs to see: CPU time a request with metrics, logs and spans, against the same proxy that counts nothing."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -9,20 +10,22 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from proxy.bench.chats import ANONYMOUS, REMEMBERED, USER, Chats
 from proxy.bench.control import Control
+from proxy.bench.corpus import Babble, chat_body
 from proxy.bench.cost import Way, alternate
-from proxy.bench.load import Endpoint
+from proxy.bench.load import Answer, Ask, Endpoint
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, neutral_environment
 from proxy.bench.report import Row, percentile, ratio
 from proxy.bench.servers import USER_HEADER, Conditions, start_upstream
 from proxy.bench.stores import fill_store
 
-# Recalled for and stored: what a request of a user costs from end to end.
-STORED: Final = {**ANONYMOUS, USER_HEADER: USER}
+# Who say something new each time, so that it is stored.
+TALKERS: Final = 50
+WORDS: Final = 30
 KINDS: Final = {
     "relayed": "no user",
     "remembered": "a user of 1,000 memories, mode read",
-    "stored": "the same, mode full",
+    "stored": "one of 50 users says something new, which is recalled for and stored; edge and keeper together",
 }
 EYES: Final = ("blind", "usual", "watched")
 MEANINGS: Final = {
@@ -57,10 +60,12 @@ async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions
     endpoints = {eyes: Endpoint(proxy.url()) for eyes, proxy in proxies.items()}
     ways: dict[str, Way] = {}
     for eyes, endpoint in endpoints.items():
-        await Control(endpoint, conditions.admin_headers).wait_ready()
-        asked = {"relayed": ANONYMOUS, "remembered": REMEMBERED, "stored": STORED}
-        for kind, headers in asked.items():
-            ways[f"{eyes} {kind}"] = Way(chats.whole(endpoint, headers), proxies[eyes], plan.chats, plan.concurrency)
+        control = Control(endpoint, conditions.admin_headers)
+        await control.wait_ready()
+        asked = {"relayed": chats.whole(endpoint), "remembered": chats.whole(endpoint, REMEMBERED)}
+        for kind, ask in asked.items():
+            ways[f"{eyes} {kind}"] = Way(ask, proxies[eyes], plan.chats, plan.concurrency)
+        ways[f"{eyes} stored"] = Way(_tell(endpoint), proxies[eyes], plan.chats, plan.concurrency, control)
     spent = await alternate(ways, plan.rounds)
     for endpoint in endpoints.values():
         endpoint.close()
@@ -76,3 +81,14 @@ async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions
                 Row(name=f"{kind} request, {eyes}", value=percentile(known, 50), unit="×", target=must, meaning=told)
             )
     return rows
+
+
+def _tell(endpoint: Endpoint) -> Ask:
+    """Chats that say something new each time, the same on every way."""
+    babble = Babble("watching")
+
+    def ask(number: int) -> Awaitable[Answer]:
+        headers = {**ANONYMOUS, USER_HEADER: f"{USER} {number % TALKERS}"}
+        return endpoint.chat(chat_body(babble.text(WORDS)), headers)
+
+    return ask
