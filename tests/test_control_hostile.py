@@ -190,7 +190,9 @@ async def test_messages_beside_a_query_are_messages(proxy: Proxy, user: str) -> 
     assert (await proxy.control("POST", path, {"query": None, "messages": None})).status == 400
 
 
-@pytest.mark.parametrize("query", ["limit=1&limit=2", "limit=0000000019999999", "cursor=x&cursor=y", "include=all"])
+@pytest.mark.parametrize(
+    "query", ["limit=1&limit=2", "limit=0000000019999999", "cursor=x&cursor=y", "include=all", "include="]
+)
 async def test_parameters_are_clear(proxy: Proxy, query: str) -> None:
     """What is given twice, or is nothing that the route knows, is refused under its name."""
     name = query.partition("=")[0]

@@ -150,7 +150,7 @@ def read_tenant(request: Request) -> str | None:
 def read_superseded(request: Request) -> bool:
     """Whether ``?include=`` asks for what no longer holds."""
     included = _read_query(request, "include")
-    if included not in (None, "", "superseded"):
+    if included not in (None, "superseded"):
         raise ApiError(400, "bad_include", "include should be superseded, or be left out.", param="include")
     return included == "superseded"
 
