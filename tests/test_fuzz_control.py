@@ -18,7 +18,7 @@ from tests.processes import Proxy, clean_environment, resident
 
 # Read while tests are collected: what the environment says of the proxy is taken away before they run.
 SECONDS: Final = int(os.environ.get("MEMORY_PROXY_FUZZ_SECONDS", "0"))
-EXAMPLES: Final = 4
+EXAMPLES: Final = 10
 SLOWEST_S: Final = 20
 # What is stored stays in memory: ids and dates of users, and Chroma's index of some thousand memories.
 EDGE_GROWTH: Final = 48 << 20

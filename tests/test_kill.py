@@ -16,7 +16,7 @@ from proxy.bench.servers import Conditions, start_talker
 from proxy.models import Memory
 from tests.processes import Chat, Proxy, Upstream, running_upstream
 
-SHORT: Final = Ordeal(kills=10, longest_s=0.4, patience=0.1)
+SHORT: Final = Ordeal(kills=25, longest_s=0.4, patience=0.1)
 USER: Final = "ada"
 NOON: Final = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def test_every_finished_exchange_survives_ten_kills(tmp_path: Path) -> None:
+def test_every_finished_exchange_survives_twenty_five_kills(tmp_path: Path) -> None:
     """The short ``bench --kills``: what clients have seen the end of is there, nothing twice, and nothing else."""
     after = run_ordeal(SHORT, tmp_path / "data", Conditions())
     assert after.kills.total() == SHORT.kills

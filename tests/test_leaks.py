@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -28,11 +27,10 @@ from tests.harness.upstream import chunk, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# Read while tests are collected: what the environment says of the proxy is taken away before they run.
-ABORTED: Final = int(os.environ.get("MEMORY_PROXY_ABORTED", "4000"))
+ABORTED: Final = 10_000
 # Enough for every cache and buffer to have its size.
 WARM_UP: Final = 1_000
-# What an allocator keeps after a storm varies by this much; a leaked request holds about 10 kB, which would be 40 MB.
+# What an allocator keeps after a storm varies by this much; a leaked request holds about 10 kB, which would be 100 MB.
 GROWTH: Final = 12 * MB
 AT_ONCE_S: Final = 0.1
 TRIES: Final = 5
@@ -61,7 +59,7 @@ async def settle(proxy: processes.Proxy, deep: FarEnd, storm: Storm) -> Footprin
 
 
 @pytest.mark.timeout(240)
-async def test_thousands_of_aborted_streams_leave_nothing(tmp_path: Path, deep: FarEnd) -> None:
+async def test_ten_thousand_aborted_streams_leave_nothing(tmp_path: Path, deep: FarEnd) -> None:
     """Clients that leave and upstreams that die, at every moment: sockets, threads and memory are as before."""
     with processes.Proxy(tmp_path, deep.url) as proxy:
         await asyncio.to_thread(proxy.wait_ready)
@@ -71,7 +69,9 @@ async def test_thousands_of_aborted_streams_leave_nothing(tmp_path: Path, deep: 
         sockets, threads, resident = footprint.sockets, footprint.threads, footprint.resident
         await storm.rage(ABORTED)
         await settle(proxy, deep, storm)
-        assert footprint.sockets <= sockets + 1  # that of the last question may be just closing
+        # That of the last question is closed in a moment. One that leaks never is, and the test's time ends.
+        while footprint.sockets > sockets:  # noqa: ASYNC110  # no event says so
+            await asyncio.sleep(0)
         assert footprint.threads <= threads
         assert footprint.resident - resident < GROWTH
     assert storm.seen[b"HTTP/1.1 200 OK"] == (WARM_UP + ABORTED) * 2 // 5 + 2

@@ -29,7 +29,7 @@ def test_a_machine_without_proc() -> None:
 
 def test_a_short_soak(tmp_path: Path) -> None:
     """Every kind of chat succeeds, no keeper ends, and both processes are looked at."""
-    rows = run_soak(0.05, tmp_path / "soaked", Conditions())
+    rows = run_soak(0.1, tmp_path / "soaked", Conditions())
     assert [row.name for row in rows] == ["keepers that ended", "growth of the edge", "growth of the keeper"]
     assert rows[0].value == 0
     assert all(row.value is not None for row in rows)
