@@ -3,14 +3,19 @@
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-from proxy import __version__
+from proxy import __version__, config
 from proxy.config import Settings
+from proxy.ledger import FileLedger
+from proxy.stores.base import open_store
 from tests.balancer import nginx_command, write_configuration
+from tests.chroma_server import running_chroma
+from tests.churning import ENOUGH, USER, make_record
 from tests.deployments import (
     COMPOSE,
     DEPLOY,
@@ -45,6 +50,27 @@ def test_redis_keeps_what_it_confirms() -> None:
     commands = [" ".join(services()["redis"]["command"]), pick("StatefulSet", "memory-proxy-redis")["command"][2]]
     for command in commands:
         assert all(option in command for option in options)
+
+
+def test_a_damaged_index_is_gone_when_chroma_starts(tmp_path: Path) -> None:
+    """As a kill leaves it that comes while the index is saved."""
+    (script,) = {services()["chroma"]["entrypoint"][2], *pick("StatefulSet", "memory-proxy-chroma")["args"]}
+    clear, _, start = script.partition(" && exec ")
+    assert start == "dumb-init -- chroma run /config.yaml"
+    with running_chroma() as chroma, closing(FileLedger(tmp_path)) as ledger:
+        settings = config.load(flags={"data_dir": tmp_path, "store": chroma.store})
+        with closing(open_store(settings, ledger)) as store:
+            store.put({USER: [make_record(f"m{number}") for number in range(ENOUGH)]})
+            chroma.kill()
+            data = chroma.directory / "data"
+            indexes = list(data.glob("*/index_metadata.pickle"))
+            assert indexes
+            for index in indexes:
+                index.write_bytes(b"")
+            subprocess.run(["bash", "-c", clear.replace("/data", str(data))], check=True)
+            assert [path.name for path in data.iterdir() if path.is_dir()] == []
+            chroma.start()
+            assert len(store.fetch(USER, store.list_rows(USER))) == ENOUGH
 
 
 def test_images_are_pinned() -> None:

@@ -495,11 +495,16 @@ def test_memory_of_the_process_stays_out_of_the_files(tmp_path: Path) -> None:
             kept = [(secret * (size // len(secret)) + str(number)).encode() for number in range(500)]
             del kept
             store.put({Scope(f"user {number}"): [record("m", "x", Scope(f"user {number}"))] for number in range(20)})
+    indexes = [*tmp_path.rglob("data_level0.bin"), *tmp_path.rglob("length.bin")]
+    assert len(indexes) > 10
+    blocks = [tmp_path / f"block {number}" for number in range(len(indexes))]
+    for index, block in zip(indexes, blocks, strict=True):
+        block.hardlink_to(index)
     with opened(tmp_path):
-        indexes = list(tmp_path.rglob("data_level0.bin"))
-        assert len(indexes) > 5
         assert find(tmp_path, secret) == {}
-        assert not any(any(path.read_bytes()) for path in [*indexes, *tmp_path.rglob("length.bin")])
+        assert not any(path.exists() for path in indexes)
+        # Not the name alone is gone.
+        assert not any(any(block.read_bytes()) for block in blocks)
 
 
 def test_a_sweep_that_fails_is_tried_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ START_S: Final = 60.0
 # How long a keeper may take to finish its batch and end by itself.
 STOP_S: Final = 5.0
 # Of glibc's allocator the keeper has one arena: with one for each of Chroma's threads and ours, what a load leaves
-# behind is a seventh of its memory.
-ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
+# behind is a seventh of its memory. Chroma 1.5 adds to an index and deletes from it with several threads at once, of
+# which one may delete the row from which another one, by then on its way, begins.
+ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1", "RAYON_NUM_THREADS": "1"}
 
 
 class Supervisor:

@@ -13,7 +13,7 @@ from proxy.errors import StoreError
 from proxy.ledger import Ledger
 from proxy.stores.chroma import INDEX, USERS, ChromaStore, Limits, translated
 from proxy.stores.envelope import is_sealed
-from proxy.stores.remnants import blank_empty_indexes, fill_freed_memory
+from proxy.stores.indexes import fill_freed_memory, remove_indexes
 from proxy.stores.rows import USER_ROW
 from proxy.stores.sweep import sweep
 
@@ -46,7 +46,7 @@ class EmbeddedChroma(ChromaStore):
         self._sweep(folder)
         settings = ChromaSettings(anonymized_telemetry=False)
         with translated():
-            blank_empty_indexes(folder)
+            remove_indexes(folder)
             self._client = chromadb.PersistentClient(str(folder), settings=settings)
             self._collections: dict[str, Any] = {c.name: c for c in self._client.list_collections()}
             if not ledger.is_surveyed():
