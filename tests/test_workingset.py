@@ -285,6 +285,34 @@ def test_a_worn_index_is_made_anew() -> None:
     assert list_counts(working_set, "dog") == {}
 
 
+def test_conversations_and_speakers_that_are_gone_are_forgotten() -> None:
+    """Of memories that come and go without end, in ever new conversations, no more is kept than of those there."""
+    chance = random.Random(4)
+    working_set = WorkingSet()
+    alive: list[Record] = []
+    for number in range(0, 1_000, 2):
+        talk = f"c{number // 6}"
+        pair = [make_record(n, conversation=talk, name=f"Name{number // 10} Ann") for n in (number, number + 1)]
+        working_set.add(make_pack(pair))
+        alive += pair
+        chance.shuffle(alive)
+        working_set.remove([record.memory.id for record in alive[40:]])
+        del alive[40:]
+        near = working_set.layout.neighbours
+        assert working_set.layout.conversations <= 80
+        assert len(working_set.speakers) <= 80
+        left = [record for memory in working_set.memories for record in alive if record.memory.id == memory.id]
+        fresh = WorkingSet.from_pack(make_pack(left))
+        assert near.tolist() == fresh.layout.neighbours.tolist()
+        for name in (f"name{number // 10}", f"name{number // 10 - 1}", "ann"):
+            said, expected = (some.speaker_rows(terms(name)) for some in (working_set, fresh))
+            if expected is None:
+                assert said is None or not said.any()
+            else:
+                assert said is not None
+                assert said.tolist() == expected.tolist()
+
+
 def test_a_set_has_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """One memory too many is refused before anything changes; those gone leave room for others."""
     monkeypatch.setattr(memories, "MAX_MEMORIES", 4)

@@ -84,12 +84,13 @@ class Shelf:
 
     def add(self, item: Item) -> None:
         """One more, or another one in the place of the one with its id."""
+        last = self.last_index(item.conversation_id)
         self.remove(item.id)
         self._items[item.id] = item
         for index, key in self._keys(item):
             index[key].append(item.id)
         if item.kind == "turn":
-            self._last[item.conversation_id] = max(item.index, self._last.get(item.conversation_id, -1))
+            self._last[item.conversation_id] = max(item.index, last)
 
     def remove(self, memory_id: str) -> None:
         item = self._items.pop(memory_id, None)
@@ -99,6 +100,8 @@ class Shelf:
             index[key].remove(memory_id)
             if not index[key]:
                 del index[key]
+        if item.conversation_id not in self._by_conversation:
+            self._last.pop(item.conversation_id, None)
 
     def with_chain(self, chain: bytes) -> list[Item]:
         """What ends the conversation of this *chain*, and the facts that are from there."""

@@ -64,6 +64,16 @@ class Table:
         for array in self._arrays.values():
             array.keep(rows, first)
 
+    def renumber(self, name: str, names: "Numbers") -> "Numbers":
+        """Numbers that leave no gap, in a column of them and in the result, which has only those *names* that it has."""
+        column: NDArray[np.int32] = self._arrays[name].view
+        used = np.unique(column[column >= 0])
+        numbers = np.full(len(names) + 1, -1, np.int32)  # and the last for -1, nobody
+        numbers[used] = np.arange(len(used))
+        column[:] = numbers[column]
+        known = list(names)
+        return Numbers((known[number], place) for place, number in enumerate(used.tolist()))
+
     def view(self) -> Columns:
         """The columns as they are now; valid until rows are appended or dropped."""
         return Columns(**{name: array.view for name, array in self._arrays.items()})

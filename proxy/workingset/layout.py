@@ -46,9 +46,10 @@ class Layout:
         if len(columns) - first > _FEW or not self._append(self._near, first):
             self._near = None
 
-    def restart(self, columns: Columns) -> None:
-        """Memories are gone: *columns* has the rest."""
+    def restart(self, columns: Columns, conversations: int) -> None:
+        """Memories are gone: *columns* has the rest, whose conversations may have other numbers."""
         self._columns = columns
+        self.conversations = conversations
         self._near = None
 
     def _append(self, near: NDArray[np.int64], first: int) -> bool:

@@ -139,7 +139,7 @@ class WorkingSet:
         if self._index.is_worn:
             self._compact()
         self.columns = self._table.view()
-        self.layout.restart(self.columns)
+        self.layout.restart(self.columns, len(self._conversations))
         self.version += 1
         self.derived.clear()
 
@@ -156,8 +156,13 @@ class WorkingSet:
         self.memories = self.memories[: rows[0]] + [self.memories[row] for row in behind.tolist()]
 
     def _compact(self) -> None:
+        """Forgets what only memories gone had: their slots, and the numbers of conversations and speakers."""
         self._index.compact()
         self._slots = {memory.id: row for row, memory in enumerate(self.memories)}
+        self._conversations = self._table.renumber("conversation", self._conversations)
+        self._speakers = self._table.renumber("speaker", self._speakers)
+        self._speaker_terms.clear()
+        self.layout.restart(self._table.view(), len(self._conversations))
 
     def _take_statements(self, pack: Pack) -> None:
         stated: dict[str, tuple[Statement, ...]] = {}
