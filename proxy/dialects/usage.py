@@ -40,8 +40,9 @@ class _Told(msgspec.Struct, gc=False):
         details = self.prompt_tokens_details
         if details is not None and details.cached_tokens is not None:
             return details.cached_tokens
-        others = (self.prompt_cache_hit_tokens, self.cache_read_input_tokens, self.cached_tokens)
-        return next((count for count in others if count is not None), None)
+        if self.prompt_cache_hit_tokens is not None:
+            return self.prompt_cache_hit_tokens
+        return self.cached_tokens if self.cache_read_input_tokens is None else self.cache_read_input_tokens
 
 
 class _Rest(msgspec.Struct, gc=False):

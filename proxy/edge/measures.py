@@ -1,7 +1,6 @@
 """What chats take, and what memory makes of a difference: seconds, and tokens as the upstream reports them."""
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +17,8 @@ from proxy.recall.service import Recollection
 
 # What of an answer is kept, at the least: servers send the last event, and the end after it, in pieces of their own.
 _PIECES: Final = 16
+# Others are let go of when there are so many.
+_MOST_PIECES: Final = 32
 
 
 class Tail:
@@ -30,7 +31,7 @@ class Tail:
     __slots__ = ("_is_whole", "_keeps", "_pieces")
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque(maxlen=_PIECES)
+        self._pieces: list[bytes] = []  # a deque of so many takes ten times as long to make, and most get one piece
         self._keeps = False
         self._is_whole = False
 
@@ -40,12 +41,15 @@ class Tail:
 
     def hold(self, piece: bytes) -> bool:
         """Takes any piece."""
-        self._pieces.append(piece)
+        pieces = self._pieces
+        pieces.append(piece)
+        if len(pieces) > _MOST_PIECES:
+            del pieces[:-_PIECES]
         return True
 
     def feed(self, piece: bytes) -> bool:
         """Nothing has to be done before the client gets the last one."""
-        self._pieces.append(piece)
+        self.hold(piece)
         return False
 
     async def close(self) -> None:
@@ -57,14 +61,12 @@ class Tail:
         """What the answer took, if it says so at its end."""
         if not (self._keeps and self._is_whole):
             return None
-        kept: list[bytes] = []
-        size = 0
+        end = b""
         for piece in reversed(self._pieces):
-            kept.insert(0, piece[-TAIL:])
-            size += len(piece)
-            if size >= TAIL:
+            end = piece[-TAIL:] + end
+            if len(end) >= TAIL:
                 break
-        return find_usage(b"".join(kept))
+        return find_usage(end)
 
 
 class Watch:

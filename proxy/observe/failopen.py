@@ -46,6 +46,8 @@ class FailOpen:
 class Step:
     """One step under guard."""
 
+    __slots__ = ("_name", "_note", "failed")
+
     def __init__(self, name: str, note: Callable[[str, Exception, str], None]) -> None:
         self.failed = False
         self._name = name

@@ -65,7 +65,7 @@ class Table:
             array.keep(rows, first)
 
     def renumber(self, name: str, names: "Numbers") -> "Numbers":
-        """Numbers that leave no gap, in a column of them and in the result, which has only those *names* that it has."""
+        """Numbers without gaps, in a column of them and in the result, which has only those *names* that it has."""
         column: NDArray[np.int32] = self._arrays[name].view
         used = np.unique(column[column >= 0])
         numbers = np.full(len(names) + 1, -1, np.int32)  # and the last for -1, nobody
