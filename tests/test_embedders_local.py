@@ -1,6 +1,8 @@
 """Word vectors from the wheel."""
 
 import asyncio
+import ctypes
+import random
 import sys
 
 import numpy as np
@@ -42,6 +44,33 @@ def test_only_the_head_of_a_text_counts(embedder: LocalEmbedder) -> None:
     head = "all about my dog. " * 34
     one, other = embedder.embed_now([head[:600], head[:600] + "stock prices " * 50])
     assert (one == other).all()
+
+
+class _Allocated(ctypes.Structure):
+    """As mallinfo2(3) answers."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc to say what is allocated")
+def test_no_text_is_kept(embedder: LocalEmbedder) -> None:
+    """Two thousand texts were 10 MB, and said what they say to whoever could read this process's memory."""
+    glibc = ctypes.CDLL(None)
+    glibc.mallinfo2.restype = _Allocated
+    chance = random.Random(1)
+    texts = [" ".join(f"word{chance.randrange(9_999)}" for _ in range(20)) for _ in range(2_000)]
+    embedder.embed_now(texts[:10])
+    before = glibc.mallinfo2()
+    for text in texts:
+        embedder.embed_now([text])
+    after = glibc.mallinfo2()
+    assert after.uordblks + after.hblkhd - before.uordblks - before.hblkhd < 1e6
 
 
 async def test_embedding_in_a_thread_gives_the_same(embedder: LocalEmbedder) -> None:

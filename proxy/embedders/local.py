@@ -40,6 +40,8 @@ class LocalEmbedder:
             self._weights = load_file(folder / _WEIGHTS)["embedding.weight"]
         except (OSError, SafetensorError, KeyError) as exc:
             raise EmbedderError(f"the word vectors in {folder} cannot be read: {exc}") from exc
+        # It would keep 10,000 texts, what was erased among them, and how each is cut up: 60 MB. Few come twice.
+        self._tokenizer.model._resize_cache(0)  # there is no other way
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
