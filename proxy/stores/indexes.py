@@ -3,7 +3,8 @@
 Ranking is exact, in the edge; Chroma has rows to keep. But it cannot be told to make no index, and with Chroma 1.5:
 
 - Killed while it saves an index, it leaves a file that it cannot read. From then on it refuses everything about that
-  collection, and thereby what is in it, which lies elsewhere (28 kills did that to an index saved twice a second).
+  collection, and thereby what is in it, which lies elsewhere. Of random kills while indexes were saved with every other
+  row, instead of every thousandth, the 28th did that.
 - An index never gets smaller: what was deleted stays in it, in memory, and is loaded again.
 - What it writes to disk has parts that were never filled: a new index as a whole (3,200 bytes with our settings), and
   4 bytes a record in ``length.bin``. They come from the heap of this process, where texts were.
