@@ -52,16 +52,33 @@ class Gatekeeper:
         Raises:
             ApiError: 400, 401, 403 or 429.
         """
+        self._check_origin(request)
+        if self._token is not None:
+            self._check_token(request, self._token)
+        else:
+            self._check_nearness(request)
+
+    def check_page(self, request: Request) -> None:
+        """The same for what holds nobody's data: no token is asked for, since a browser that follows a link has none.
+
+        Raises:
+            ApiError: 400 or 403.
+        """
+        self._check_origin(request)
+        if self._token is None:
+            self._check_nearness(request)
+
+    def _check_origin(self, request: Request) -> None:
         for name in SINGLE:
             if len(request.headers.getlist(name)) > 1:
                 raise ApiError(400, "bad_request", f"The header {name} was sent twice.")
         if self._is_of_foreign_page(request):
             raise ApiError(403, "foreign_origin", "Requests from other sites' pages are refused.")
-        if self._token is not None:
-            self._check_token(request, self._token)
-        elif any(header in request.headers for header in FORWARDING):
+
+    def _check_nearness(self, request: Request) -> None:
+        if any(header in request.headers for header in FORWARDING):
             raise ApiError(403, "local_only", "Requests that came through another proxy need admin.token.")
-        elif not _is_local(_address(request)) or not self._names_us(request):
+        if not _is_local(_address(request)) or not self._names_us(request):
             raise ApiError(403, "local_only", "Without admin.token only clients on this machine are answered.")
 
     def _is_of_foreign_page(self, request: Request) -> bool:

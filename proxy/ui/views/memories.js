@@ -1,0 +1,355 @@
+/** A user's memories, as a timeline or a table, filtered here. */
+
+import { access } from "../api.js";
+import { Detail, speakerOf, tagsOf } from "../detail.js";
+import { bdi, button, cut, h, icon, replace, segmented, select, shown } from "../dom.js";
+import { clock, count, date, day, exact, number } from "../format.js";
+import { VirtualList } from "../list.js";
+import { wordsOf } from "../memories.js";
+import { pending } from "../pending.js";
+import { addressOf, rewrite } from "../router.js";
+import { Split } from "../split.js";
+import { empty, failed, loading } from "../talk.js";
+import { findExact } from "../why.js";
+
+const FILTERS = ["text", "kind", "role", "origin", "from", "to", "superseded", "conversation"];
+// Of a text in a list: what is longer is in its details.
+const SHOWN = 600;
+const COLUMNS = [
+  ["at", "Stored"],
+  ["speaker", "Speaker"],
+  ["text", "Text"],
+  ["conversation_id", "Conversation"],
+  ["seen", "Said"],
+];
+
+export class MemoriesTab {
+  constructor(memories, route) {
+    this.memories = memories;
+    this.scope = memories.scope;
+    this.filters = {};
+    this.detail = null;
+    this.#makeFilters();
+    this.list = null;
+    this.state = h("div.state");
+    this.stick = h("p.stick", { "aria-hidden": "true" });
+    this.pane = h("div.listing");
+    this.split = new Split(this.pane, {
+      label: "Memory",
+      hint: "Choose a memory to see where it is from, what it replaced, and to change it.",
+      closed: () => this.#closed(),
+    });
+    this.element = h("div.tab.fill", null, this.bar, this.split.element);
+    this.onchange = () => this.#refilter();
+    memories.addEventListener("change", this.onchange);
+    this.update(route);
+  }
+
+  #makeFilters() {
+    const set = (name) => (value) => this.#set(name, value);
+    const typed = (name) => (event) => this.#set(name, event.target.value);
+    this.search = h("input", {
+      type: "search", id: "search", placeholder: "Filter by text", "aria-label": "Filter by text", autocomplete: "off",
+      spellcheck: "false", dir: "auto", oninput: typed("text"),
+      onkeydown: (event) => {
+        if (event.key === "ArrowDown" || event.key === "Enter") {
+          event.preventDefault();
+          this.list.moveToEnd(false);
+        }
+      },
+    });
+    const dates = ["from", "to"].map((name) =>
+      h("label.date", null, h("span", null, name === "from" ? "From" : "To"), h("input", { type: "date", oninput: typed(name) })));
+    this.inputs = {
+      text: this.search,
+      kind: select("Kind", [["", "Any kind"], ["turn", "Messages"], ["fact", "Facts"]], "", set("kind")),
+      role: select("Role", [["", "Any role"], ["user", "User"], ["assistant", "Assistant"]], "", set("role")),
+      origin: select("Origin", [["", "Any origin"], ["said", "Said"], ["extracted", "Extracted"], ["hand", "By hand"]], "", set("origin")),
+      superseded: select("Superseded", [["", "What holds"], ["all", "Superseded, too"], ["only", "Superseded only"]], "", set("superseded")),
+      from: dates[0].lastChild,
+      to: dates[1].lastChild,
+    };
+    this.chip = h("span");
+    this.matches = h("p.aside.matches", { role: "status" });
+    const { kind, role, origin, superseded } = this.inputs;
+    this.more = h("div.more-filters", { id: "more-filters" }, kind, role, origin, superseded, dates);
+    this.toggle = button("Filters", () => this.#fold(), { name: "filter", kind: "fold", "aria-expanded": "false", "aria-controls": "more-filters" });
+    this.switch = h("span");
+    this.bar = h("div.filters", { role: "search", "aria-label": "Filter memories" },
+      this.search, this.toggle, this.more, this.chip, this.matches, this.switch);
+  }
+
+  #fold() {
+    const open = this.more.classList.toggle("open");
+    this.toggle.setAttribute("aria-expanded", String(open));
+  }
+
+  update({ params }) {
+    const wasTable = this.table;
+    this.table = params.get("view") === "table";
+    this.sort = { by: params.get("sort") ?? "at", down: params.get("order") !== "up" };
+    this.filters = Object.fromEntries(FILTERS.map((name) => [name, params.get(name) ?? ""]));
+    this.chosen = params.get("memory");
+    this.wanted = this.chosen; // to be brought into sight once it is there
+    for (const [name, input] of Object.entries(this.inputs)) if (input.value !== this.filters[name]) input.value = this.filters[name];
+    if (!this.list || wasTable !== this.table) this.#makeList();
+    this.#refilter();
+  }
+
+  mounted() {
+    this.#bringIntoSight();
+  }
+
+  #set(name, value) {
+    this.filters[name] = value;
+    this.#refilter({ top: true });
+    this.#rewrite();
+  }
+
+  #rewrite() {
+    rewrite(addressOf(this.scope, "memories", this.#params()));
+  }
+
+  #params() {
+    const { by, down } = this.sort;
+    return {
+      view: this.table ? "table" : "", ...this.filters,
+      sort: by === "at" ? "" : by, order: down ? "" : "up", memory: this.chosen,
+    };
+  }
+
+  #makeList() {
+    const open = (memory, row, how) => this.#choose(memory, { focus: how === "key" });
+    this.list = this.table
+      ? new VirtualList({
+          label: "Memories", role: "rowgroup", key: (memory) => memory.id, render: (memory) => this.#renderRow(memory),
+          estimate: (memory, width) => (width < 640 ? 96 : 37), open,
+        })
+      : new VirtualList({
+          label: "Memories, the newest day first", key: (item) => item.head ?? item.id,
+          render: (item) => (item.head ? this.#renderHead(item) : this.#renderMessage(item)),
+          estimate: estimateHeight, selectable: (item) => !item.head, open, moved: (item) => this.#stick(item),
+        });
+    replace(this.switch, segmented("View", [["timeline", "Timeline", "timeline"], ["table", "Table", "table"]],
+      this.table ? "table" : "timeline", (view) => {
+        location.hash = addressOf(this.scope, "memories", { ...this.#params(), view: view === "table" ? view : "" });
+      }));
+    this.head = this.table && this.#renderColumns();
+    const body = this.table
+      ? h("div.table", { role: "table", "aria-label": "Memories" }, this.head, this.list.element)
+      : [this.stick, this.list.element];
+    replace(this.pane, this.state, body);
+  }
+
+  #refilter({ top = false } = {}) {
+    const { memories, filters } = this;
+    const found = memories.filter(filters);
+    this.words = wordsOf(filters.text);
+    this.#paintState(found.length);
+    const active = FILTERS.some((name) => name !== "text" && filters[name]);
+    this.toggle.classList.toggle("used", active);
+    replace(this.chip, filters.conversation && h("span.tag.chip", null, "in ", bdi(cut(filters.conversation, 40)),
+      button("Any conversation", () => this.#set("conversation", ""), { name: "close", only: true, kind: "quiet" })));
+    this.matches.textContent = found.length === memories.list.length
+      ? count(found.length, "memory", "memories") : `${number(found.length)} of ${number(memories.list.length)}`;
+    if (this.words.join() !== this.marked) {
+      this.marked = this.words.join();
+      // The same memories, but other words are marked in them.
+      this.list.setItems([]);
+    }
+    this.list.setItems(this.table ? this.#sorted(found) : group(found), { top });
+    if (this.table) this.head.parentNode.setAttribute("aria-rowcount", found.length + 1);
+    this.#bringIntoSight();
+    this.#paintDetail();
+  }
+
+  #paintState(found) {
+    const { memories } = this;
+    let state = null;
+    if (memories.failure) state = failed(memories.failure, () => memories.load());
+    else if (!found && !memories.complete) state = loading("Loading memories");
+    else if (!memories.list.length) {
+      state = empty("Nothing is remembered", access.readOnly ? "This user has no memories." : "This user has no memories. One can be added by hand.");
+    } else if (!found) {
+      state = empty("No memory fits", "None of this user's memories has all that the filter asks for.",
+        button("Clear the filter", () => { location.hash = addressOf(this.scope, "memories", { view: this.table ? "table" : "" }); }));
+    }
+    replace(this.state, state);
+    this.pane.classList.toggle("blank", !found);
+  }
+
+  #bringIntoSight() {
+    if (!this.wanted || !this.memories.byId.has(this.wanted)) return;
+    if (this.list.show(this.wanted)) {
+      this.#choose(this.memories.byId.get(this.wanted));
+      this.wanted = null;
+      return;
+    }
+    // Linked to, and hidden by the filter: it goes before.
+    if (this.memories.complete && !this.memories.filter(this.filters).some(({ id }) => id === this.wanted)) {
+      const old = this.memories.byId.get(this.wanted).superseded_by;
+      this.filters = { ...Object.fromEntries(FILTERS.map((name) => [name, ""])), superseded: old ? "all" : "" };
+      for (const [name, input] of Object.entries(this.inputs)) input.value = this.filters[name];
+      this.#refilter();
+    }
+  }
+
+  #choose(memory, { focus = false } = {}) {
+    this.chosen = memory.id;
+    if (this.detail?.memory.id !== memory.id || !this.split.open) {
+      this.detail = new Detail(this.memories, memory);
+      this.split.show(this.detail.element, { focus });
+    } else if (focus) this.split.aside.focus();
+    this.list.mark(memory.id);
+    this.#rewrite();
+  }
+
+  #paintDetail() {
+    if (!this.detail || !this.split.open) return;
+    const memory = this.memories.byId.get(this.detail.memory.id);
+    if (memory) this.detail.update(memory);
+    else if (this.memories.complete) this.split.close();
+  }
+
+  #closed() {
+    const key = this.chosen;
+    this.chosen = null;
+    this.detail = null;
+    this.list.mark(null);
+    this.#rewrite();
+    if (key) this.list.show(key, { focus: true });
+  }
+
+  #stick(item) {
+    const key = item?.head ? item.day : item?.day;
+    this.stick.textContent = key ? dayName(key) : "";
+  }
+
+  #renderHead(item) {
+    if (item.conversation === undefined) {
+      return h("div.day", null, h("h2", null, dayName(item.day)), h("span.aside", null, number(item.count)));
+    }
+    const name = item.conversation === "hand" ? "Written by hand" : bdi(cut(item.conversation, 60));
+    return h("div.conversation", null,
+      h("h3", null, item.conversation === "hand" ? name : ["Conversation ", name]),
+      h("span.aside", null, count(item.count, "memory", "memories")));
+  }
+
+  #renderMessage(memory) {
+    const text = cut(memory.text, SHOWN);
+    const who = memory.kind === "fact" ? "fact" : memory.role;
+    return h("div.message", { class: this.#classes(memory, who) },
+      h("div.gutter", null, h("time", { datetime: memory.created_at, title: exact(memory.created_at) }, clock(memory.created_at)),
+        h("span.speaker", { class: `is-${who}` }, bdi(cut(speakerOf(memory), 24)))),
+      h("div.text", null,
+        h("p", { dir: "auto" }, shown(text, findExact(text, this.words)), text.length < memory.text.length && "…"),
+        h("p.tags", null, tagsOf(memory))));
+  }
+
+  #classes(memory, who) {
+    const classes = [`by-${who}`];
+    if (memory.superseded_by) classes.push("old");
+    if (pending.has(this.scope, memory.id)) classes.push("struck");
+    return classes.join(" ");
+  }
+
+  #renderColumns() {
+    const { by, down } = this.sort;
+    return h("div.columns.memory-row", { role: "row" }, COLUMNS.map(([key, label]) =>
+      h("div", { role: "columnheader", "aria-sort": key === by ? (down ? "descending" : "ascending") : "none", class: key === "seen" ? "number" : null },
+        h("button.sort", { type: "button", onclick: () => {
+          const order = key === by ? (down ? "up" : "") : key === "at" || key === "seen" ? "" : "up";
+          location.hash = addressOf(this.scope, "memories", { ...this.#params(), sort: key === "at" ? "" : key, order });
+          }}, label, key === by && h("span", { "aria-hidden": "true", class: down ? "down" : "up" }, icon("chevron"))))));
+  }
+
+  #sorted(found) {
+    const { by, down } = this.sort;
+    const value = { speaker: speakerOf, seen: (memory) => memory.seen ?? 1 }[by] ?? ((memory) => memory[by]);
+    const order = down ? -1 : 1;
+    if (by === "at" && down) return found;
+    return found.sort((a, b) => {
+      const one = value(a), other = value(b);
+      return one < other ? -order : one > other ? order : b.at - a.at;
+    });
+  }
+
+  #renderRow(memory) {
+    const text = cut(memory.text, 240).replace(/\s+/g, " ");
+    const cell = (classes, ...children) => h("div", { role: "cell", class: classes }, children);
+    const who = memory.kind === "fact" ? "fact" : memory.role;
+    return h("div.memory-row", { role: "row", class: this.#classes(memory, who) },
+      cell("nowrap", h("time", { datetime: memory.created_at, title: exact(memory.created_at) }, `${date(memory.created_at)} ${clock(memory.created_at)}`)),
+      cell(null, h("span.speaker", { class: `is-${who}` }, bdi(cut(speakerOf(memory), 24)))),
+      cell("clip", h("span", { dir: "auto" }, shown(text, findExact(text, this.words))), tagsOf(memory)),
+      cell("clip aside", bdi(memory.conversation_id === "hand" ? "–" : cut(memory.conversation_id, 60))),
+      cell("number", number(memory.seen ?? 1)));
+  }
+
+  /** What is struck out has changed. */
+  restrike() {
+    this.list.refreshAll();
+    this.detail?.paint();
+  }
+
+  press(event) {
+    const memory = this.list.active && this.memories.byId.get(this.detail?.memory.id ?? this.list.active);
+    if (event.key === "x" && memory) pending.toggle(this.scope, memory.id);
+    else if (event.key === "e" && memory) {
+      this.#choose(memory);
+      this.detail.edit();
+    } else if (event.key === "u" && pending.size) pending.undo();
+    else if (!this.list.press(event)) return false;
+    else if (this.split.open && event.key !== "Enter" && !this.split.sheet) {
+      // Whoever walks through the list with the details open sees those of where they are.
+      const reached = this.memories.byId.get(this.list.active);
+      if (reached) this.#choose(reached);
+    }
+    return true;
+  }
+
+  escape() {
+    return this.split.close();
+  }
+
+  unmount() {
+    this.memories.removeEventListener("change", this.onchange);
+    this.split.unmount();
+  }
+}
+
+/** A day as a heading. It is no moment: midnight here would be another day elsewhere. */
+function dayName(key) {
+  return day(`${key}T12:00`);
+}
+
+/** Memories, the newest first, with headings: days, in them conversations, in these what was said in its order. */
+function group(memories) {
+  const items = [];
+  for (let start = 0; start < memories.length; ) {
+    const key = memories[start].day;
+    let end = start;
+    const conversations = new Map();
+    for (; end < memories.length && memories[end].day === key; end += 1) {
+      const memory = memories[end];
+      const others = conversations.get(memory.conversation_id);
+      if (others) others.push(memory);
+      else conversations.set(memory.conversation_id, [memory]);
+    }
+    items.push({ head: `day ${key}`, day: key, count: end - start });
+    for (const [conversation, some] of conversations) {
+      items.push({ head: `day ${key} in ${conversation}`, day: key, conversation, count: some.length });
+      some.sort((a, b) => a.message_index - b.message_index || a.at - b.at);
+      for (const memory of some) items.push(memory);
+    }
+    start = end;
+  }
+  return items;
+}
+
+function estimateHeight(item, width) {
+  if (item.head) return item.conversation === undefined ? 44 : 34;
+  const letters = Math.max(20, ((Math.min(width, 900) || 700) - 120) / 7);
+  const lines = Math.min(6, Math.ceil(Math.min(item.text.length, SHOWN) / letters));
+  return 17 + 21 * Math.max(1, lines) + (item.kind === "fact" || item.superseded_by || item.seen > 1 ? 24 : 0);
+}
