@@ -44,6 +44,13 @@ class RecallRequest(msgspec.Struct):
     asked_at: datetime | None = None
 
 
+class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /memory/users/{user}/search``."""
+
+    query: str
+    limit: int | float = DEFAULT_LIMIT  # as of budget_tokens
+
+
 class NewMemory(msgspec.Struct, forbid_unknown_fields=True):
     """The body of ``POST /memory/users/{user}/memories``."""
 
@@ -160,6 +167,25 @@ def _read_query(request: Request, name: str) -> str | None:
     if len(values) > 1:
         raise ApiError(400, f"bad_{name}", f"{name} was given twice.", param=name)
     return values[0] if values else None
+
+
+def read_part(request: Request) -> str:
+    """What the ids of users that are looked for have in them; empty for all."""
+    return _read_query(request, "search") or ""
+
+
+def read_number(text: str | None, name: str) -> int | None:
+    """The number of a trace, as a listing or a stream has given it."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ApiError(400, f"bad_{name}", f"{name} should be one that was given here.", param=name)
+    return int(text)
+
+
+def read_trace_cursor(request: Request) -> int | None:
+    """Where the last page of traces ended, or None where the listing begins."""
+    return read_number(_read_query(request, "cursor"), "cursor")
 
 
 def read_memory_id(request: Request) -> str:

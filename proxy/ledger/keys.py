@@ -66,6 +66,13 @@ def list_settled(connection: Connection, user: str) -> list[str]:
     return [row for (row,) in connection.execute(_LIST, (user,))]
 
 
+def count_settled(connection: Connection, shared_row: str) -> int:
+    """How many rows have a place, without those called *shared_row*."""
+    query = "SELECT count(*) FROM keys WHERE place IS NOT NULL AND row != ?"
+    count: int = connection.execute(query, (shared_row,)).fetchone()[0]
+    return count
+
+
 def read(connection: Connection, user: str, rows: Sequence[str] | None) -> dict[str, Keys]:
     """The keys of a user's *rows*, or with None of all rows."""
     found = connection.execute(_ALL, (user,)) if rows is None else _select(connection, _SOME_ROWS, user, rows)

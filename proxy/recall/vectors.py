@@ -63,6 +63,11 @@ class QuestionVectors:
         self._asked: dict[bytes, asyncio.Task[Vector | None]] = {}
 
     @property
+    def model(self) -> str:
+        """Whose vectors they are."""
+        return self._embedder.name
+
+    @property
     def immediate(self) -> bool:
         """Whether asking costs microseconds."""
         return hasattr(self._embedder, "embed_now")

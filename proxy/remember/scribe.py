@@ -92,7 +92,8 @@ class Scribe:
         holding = [record for record in records if record.memory.superseded_by is None]
         gone = {record.memory.id for record in records if record.memory.superseded_by is not None} | removed
         if holding or gone:
-            self.on_change(wire.Changed(scope, make_pack(holding) if holding else None, removed=sorted(gone)))
+            pack = make_pack(holding) if holding else None
+            self.on_change(wire.Changed(scope, pack, removed=sorted(gone), erased=bool(removed)))
 
     def _read(self, scope: Scope) -> Shelf:
         return Shelf(self._store.fetch(scope, self._store.list_rows(scope)))
