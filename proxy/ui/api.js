@@ -94,8 +94,8 @@ export async function readAccess() {
   Object.assign(access, {
     readOnly: told.read_only,
     content: told.content,
-    hasTenants: told.has_tenants,
-    tenants: told.tenants ?? [],
+    hasTenants: told.tenants.length > 0,
+    tenants: told.tenants,
     budget: told.budget_tokens,
     version: told.version,
     mode: told.mode,

@@ -28,7 +28,6 @@ export function speakerOf(memory) {
 /** Tags of what is not as usual. */
 export function tagsOf(memory) {
   const tags = [];
-  if (memory.kind === "fact" && memory.origin !== "hand") tags.push(h("span.tag.fact", null, "fact"));
   if (memory.origin === "hand") tags.push(h("span.tag.hand", null, "by hand"));
   if (memory.superseded_by) tags.push(h("span.tag.old", null, "superseded"));
   if (memory.seen > 1) tags.push(h("span.tag", { title: `Said ${number(memory.seen)} times` }, `× ${number(memory.seen)}`));
@@ -50,15 +49,23 @@ export class Detail {
     this.paint();
   }
 
-  /** Shows the memory as it is now. */
+  /** Shows the memory as it is now, if there is anything new, but not under the hands of who is typing. */
   update(memory) {
     this.memory = memory;
-    // Not under the hands of who is typing.
-    if (!this.editing) this.paint();
+    if (!this.editing && this.#sign() !== this.painted) this.paint();
+  }
+
+  /** All that what is shown depends on. */
+  #sign() {
+    const { members } = this.memories.chain(this.memory);
+    const sources = (this.memory.sources ?? []).map(([conversation, index]) => this.memories.at(conversation, index)?.id);
+    return JSON.stringify([this.memory, members.map(({ id, superseded_by: by }) => [id, by]), sources, this.memories.complete]);
   }
 
   paint() {
     const { memory } = this;
+    const held = this.element.contains(document.activeElement);
+    this.painted = this.#sign();
     const gone = pending.has(this.scope, memory.id);
     this.element.classList.toggle("struck", gone);
     replace(
@@ -73,6 +80,8 @@ export class Detail {
       this.#chain(),
       this.#facts(),
     );
+    // Who was here goes on here, not at the top of the page.
+    if (held) this.element.querySelector("textarea, .actions button")?.focus();
   }
 
   #text() {
@@ -140,7 +149,6 @@ export class Detail {
     drafts.delete(this.memory.id);
     this.editing = false;
     this.paint();
-    this.element.querySelector(".actions button")?.focus();
   }
 
   async #save(box) {

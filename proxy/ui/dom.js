@@ -21,7 +21,8 @@ function fill(element, classes, attributes, children) {
   if (classes.length) element.classList.add(...classes);
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (typeof value === "function") element.addEventListener(key.slice(2), value);
+    if (key === "class") element.classList.add(...value.split(" ").filter(Boolean));
+    else if (typeof value === "function") element.addEventListener(key.slice(2), value);
     else if (key === "value") element.value = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
@@ -153,8 +154,7 @@ export function segmented(label, options, value, onchange) {
     "div.segmented",
     { role: "group", "aria-label": label },
     options.map(([key, text, name]) =>
-      h("button", { type: "button", "aria-pressed": String(key === value), onclick: () => onchange(key) },
-        name && icon(name), h("span", null, text)),
+      button(text, () => onchange(key), { name, only: Boolean(name), "aria-pressed": String(key === value) }),
     ),
   );
 }

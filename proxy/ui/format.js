@@ -14,7 +14,7 @@ const dayFormat = new Intl.DateTimeFormat(LOCALE, { weekday: "long", year: "nume
 const dateFormat = new Intl.DateTimeFormat(LOCALE, { year: "numeric", month: "short", day: "numeric" });
 const clockFormat = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
 const secondFormat = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "long" });
+const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "long" });
 const plurals = new Intl.PluralRules(LOCALE);
 const listFormat = new Intl.ListFormat(LOCALE, { type: "conjunction" });
 
@@ -45,6 +45,9 @@ export function ms(value) {
   if (value >= 1_000) return `${fixed(value / 1000, 2)} s`;
   return `${fixed(value, value >= 100 ? 0 : value >= 10 ? 1 : 2)} ms`;
 }
+
+/** The same at an axis, where steps are round. */
+export const axisMs = (value) => (value >= 1000 ? `${+(value / 1000).toFixed(2)} s` : value ? `${+value.toFixed(2)} ms` : "0");
 
 export function bytes(value) {
   return value >= 1_000_000 ? `${fixed(value / 1_000_000, 1)} MB` : `${fixed(value / 1_000, 1)} kB`;

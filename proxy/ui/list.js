@@ -28,6 +28,7 @@ export class VirtualList {
     this.width = 0;
     this.canvas = h("div.canvas", { role, "aria-label": label });
     this.element = h("div.vlist", {
+      tabindex: "0", // until there is a row that keys move from
       onscroll: () => this.#soon(),
       onclick: (event) => this.#click(event),
       onfocusin: (event) => this.#focus(event),
@@ -44,7 +45,7 @@ export class VirtualList {
     const anchor = top || this.element.scrollTop < 2 ? null : this.#anchor();
     this.items = items;
     this.places = new Map(items.map((item, index) => [this.how.key(item), index]));
-    if (this.active !== null && !this.places.has(this.active)) this.active = null;
+    if (this.active !== null && !this.places.has(this.active)) this.#activate(null);
     for (const [key, row] of this.rows) {
       if (this.find(key) === row.vitem) this.#number(row, this.places.get(key));
       else this.#drop(key, row);
@@ -163,6 +164,7 @@ export class VirtualList {
     const before = this.rows.get(this.active);
     if (before) before.tabIndex = -1;
     this.active = key;
+    this.element.tabIndex = key === null ? 0 : -1;
     const row = this.rows.get(key);
     if (row) row.tabIndex = 0;
   }

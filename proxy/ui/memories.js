@@ -25,6 +25,9 @@ export function memoriesOf(scope) {
   return found;
 }
 
+/** Those that are kept, or null. */
+export const keptOf = (scope) => kept.get(scopeKey(scope)) ?? null;
+
 /** What is kept of a user is not true any more. */
 export function forget(scope) {
   kept.get(scopeKey(scope))?.stop();

@@ -6,7 +6,7 @@
 import { access, eraseMemory } from "./api.js";
 import { button, h, replace } from "./dom.js";
 import { count } from "./format.js";
-import { memoriesOf, scopeKey } from "./memories.js";
+import { keptOf, scopeKey } from "./memories.js";
 import { complain, note, say, showReceipts } from "./talk.js";
 
 const AT_ONCE = 4;
@@ -116,7 +116,8 @@ function gone(scope, id) {
 }
 
 function refresh({ scope, ids }) {
-  const memories = memoriesOf(scope);
+  const memories = keptOf(scope);
+  if (!memories) return;
   memories.remove(ids);
   // What was learnt from them alone, and what they had taken the place of, has gone along.
   if (memories.complete || memories.running) memories.reload();

@@ -6,11 +6,10 @@ const NARROW = matchMedia("(max-width: 899px)");
 
 export class Split {
   /** *closed* is called when the details have been closed by whoever looks at them. */
-  constructor(list, { label, hint, closed }) {
+  constructor(list, { label, closed }) {
     this.label = label;
     this.closed = closed;
-    this.hint = h("p.hint", null, hint);
-    this.aside = h("section.detail", { "aria-label": label, tabindex: "-1" }, this.hint);
+    this.aside = h("section.detail", { "aria-label": label, tabindex: "-1" });
     this.element = h("div.split", null, list, this.aside);
     this.open = false;
     this.sheet = null;
@@ -22,6 +21,7 @@ export class Split {
   /** Shows *content* as the details. *focus*: somebody asked for it with a key. */
   show(content, { focus = false, scroll = true } = {}) {
     this.open = true;
+    this.element.classList.add("open");
     this.content = content;
     const kept = scroll ? 0 : this.aside.scrollTop;
     this.#put();
@@ -35,7 +35,7 @@ export class Split {
       replace(this.aside, this.#bar(), this.content);
       return;
     }
-    replace(this.aside, this.hint);
+    replace(this.aside);
     if (!this.sheet) {
       this.sheet = h("dialog.sheet", { "aria-label": this.label });
       this.sheet.addEventListener("close", () => this.sheet && this.close());
@@ -65,7 +65,8 @@ export class Split {
     this.open = false;
     this.content = null;
     this.#dismiss();
-    replace(this.aside, this.hint);
+    this.element.classList.remove("open");
+    replace(this.aside);
     this.closed?.();
     return true;
   }

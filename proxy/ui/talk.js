@@ -9,7 +9,7 @@ const notes = () => document.getElementById("notes");
 /** A short note that goes by itself. *action*: [label, function]. */
 export function note(text, { kind = "", action = null } = {}) {
   const close = () => element.remove();
-  const element = h("div.note", { class: kind || null },
+  const element = h("div.note", { class: kind || null, role: kind === "bad" ? "alert" : null },
     kind === "bad" && icon("alert"),
     h("p", null, text),
     action && button(action[0], () => { close(); action[1](); }, { kind: "quiet" }),

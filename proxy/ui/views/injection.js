@@ -1,15 +1,15 @@
 /** What would be injected for a question, without injecting it. */
 
 import { access, tryRecall } from "../api.js";
-import { Detail, speakerOf, tagsOf, when } from "../detail.js";
+import { speakerOf, tagsOf, when } from "../detail.js";
 import { bdi, button, cut, h, replace, shown } from "../dom.js";
 import { count, fixed, ms, number, percent } from "../format.js";
 import { VirtualList } from "../list.js";
 import { pending } from "../pending.js";
 import { addressOf, rewrite } from "../router.js";
-import { Split } from "../split.js";
 import { copy, empty, failed, loading } from "../talk.js";
-import { drawScore } from "../why.js";
+import { drawScore, legend } from "../why.js";
+import { MemoryTab } from "./tab.js";
 
 const MEANS = {
   injected: "This block would go in front of the model.",
@@ -19,10 +19,10 @@ const MEANS = {
   off: "Memory is off for this user.",
 };
 
-export class InjectionTab {
+export class InjectionTab extends MemoryTab {
   constructor(memories, route) {
-    this.memories = memories;
-    this.scope = memories.scope;
+    const pane = h("div.listing.scrolls");
+    super(memories, pane);
     this.search = h("textarea", {
       id: "search", rows: 2, placeholder: "What should I cook tonight?", "aria-label": "What the user says", dir: "auto",
       onkeydown: (event) => {
@@ -43,14 +43,10 @@ export class InjectionTab {
     this.outcome = h("div.state");
     this.list = new VirtualList({
       label: "Memories in the block, the oldest first", key: (found) => found.id, render: (found) => this.#render(found),
-      estimate: () => 64, open: (found, row, how) => this.#choose(found, { focus: how === "key" }),
+      estimate: () => 64, open: (found, row, how) => this.choose(found, { focus: how === "key" }),
     });
-    this.split = new Split(h("div.listing", null, this.form, this.outcome), {
-      label: "Memory", hint: "Choose one of the memories in the block to see more of it.", closed: () => this.#closed(),
-    });
+    replace(pane, this.form, this.outcome);
     this.element = h("div.tab.fill", null, this.split.element);
-    this.onchange = () => this.#follow();
-    memories.addEventListener("change", this.onchange);
     this.update(route);
   }
 
@@ -73,6 +69,7 @@ export class InjectionTab {
     const run = (this.running = new AbortController());
     const budget = Number(this.budget.value) || access.budget;
     rewrite(addressOf(this.scope, "injection", { q: query, budget: budget === access.budget ? "" : budget, at: this.date.value }));
+    this.chosen = null;
     this.split.close();
     if (!this.found) replace(this.outcome, loading("Recalling"));
     const body = { query, budget_tokens: budget };
@@ -94,7 +91,7 @@ export class InjectionTab {
         h("span", { class: `tag status-${found.status}` }, found.status),
         h("span", null, h("b.number", null, number(found.tokens)), ` of ${number(budget)} tokens`), meter,
         h("span.aside", null, `${percent(found.tokens / budget)} · ${count(found.memories.length, "memory", "memories")} · ${ms(found.elapsed_ms)}`),
-        h("p.aside", null, MEANS[found.status] ?? "")),
+        h("p.aside", null, MEANS[found.status] ?? ""), found.memories.length > 0 && legend()),
       found.block !== null && h("div.block-and-memories", null,
         h("section.block-box", null,
           h("header.section-head", null, h("h2", null, "Block"), button("Copy", () => copy(found.block, "Block"), { name: "copy", kind: "quiet" })),
@@ -107,49 +104,18 @@ export class InjectionTab {
   #render(found) {
     const who = found.kind === "fact" ? "fact" : found.role;
     return h("div.result", { class: pending.has(this.scope, found.id) ? "struck" : null },
-      h("div.rank", null, h("span.number", null, found.score > 0 ? fixed(found.score, 2) : "–"), drawScore(found.score, found.why, this.best)),
+      h("div.rank", null, h("span.number", null, found.score > 0 ? fixed(found.score, 2) : "standing"), found.score > 0 && drawScore(found.score, found.why, this.best)),
       h("div.text", null,
         h("p.result-head", null, h("span.speaker", { class: `is-${who}` }, bdi(cut(speakerOf(found), 24))), when(found.created_at), tagsOf(found)),
         h("p.excerpt.short", { dir: "auto" }, shown(cut(found.text, 200)), found.text.length > 200 && " …")));
   }
 
-  #choose(found, { focus = false } = {}) {
-    const memory = this.memories.byId.get(found.id) ?? found;
-    this.detail = new Detail(this.memories, memory, { score: found.score, why: found.why ?? {}, words: (found.why?.words ?? []).map(([word]) => word) });
-    this.chosen = found.id;
-    this.split.show(this.detail.element, { focus });
-    this.list.mark(found.id);
-  }
-
-  #follow() {
-    const memory = this.detail && this.memories.byId.get(this.detail.memory.id);
-    if (memory) this.detail.update(memory);
-  }
-
-  #closed() {
-    const key = this.chosen;
-    this.chosen = null;
-    this.detail = null;
-    this.list.mark(null);
-    if (key) this.list.show(key, { focus: true });
-  }
-
-  restrike() {
-    this.list.refreshAll();
-    this.detail?.paint();
-  }
-
-  press(event) {
-    return this.list.press(event);
-  }
-
-  escape() {
-    return this.split.close();
+  foundBy(found) {
+    return found.why && { score: found.score, why: found.why, words: (found.why?.words ?? []).map(([word]) => word) };
   }
 
   unmount() {
     this.running?.abort();
-    this.memories.removeEventListener("change", this.onchange);
-    this.split.unmount();
+    super.unmount();
   }
 }

@@ -1,16 +1,16 @@
 /** A user's memories, as a timeline or a table, filtered here. */
 
 import { access } from "../api.js";
-import { Detail, speakerOf, tagsOf } from "../detail.js";
+import { speakerOf, tagsOf } from "../detail.js";
 import { bdi, button, cut, h, icon, replace, segmented, select, shown } from "../dom.js";
 import { clock, count, date, day, exact, number } from "../format.js";
 import { VirtualList } from "../list.js";
 import { wordsOf } from "../memories.js";
 import { pending } from "../pending.js";
 import { addressOf, rewrite } from "../router.js";
-import { Split } from "../split.js";
 import { empty, failed, loading } from "../talk.js";
 import { findExact } from "../why.js";
+import { MemoryTab } from "./tab.js";
 
 const FILTERS = ["text", "kind", "role", "origin", "from", "to", "superseded", "conversation"];
 // Of a text in a list: what is longer is in its details.
@@ -23,25 +23,17 @@ const COLUMNS = [
   ["seen", "Said"],
 ];
 
-export class MemoriesTab {
+export class MemoriesTab extends MemoryTab {
   constructor(memories, route) {
-    this.memories = memories;
-    this.scope = memories.scope;
+    const pane = h("div.listing");
+    super(memories, pane);
+    this.pane = pane;
     this.filters = {};
-    this.detail = null;
-    this.#makeFilters();
     this.list = null;
     this.state = h("div.state");
     this.stick = h("p.stick", { "aria-hidden": "true" });
-    this.pane = h("div.listing");
-    this.split = new Split(this.pane, {
-      label: "Memory",
-      hint: "Choose a memory to see where it is from, what it replaced, and to change it.",
-      closed: () => this.#closed(),
-    });
+    this.#makeFilters();
     this.element = h("div.tab.fill", null, this.bar, this.split.element);
-    this.onchange = () => this.#refilter();
-    memories.addEventListener("change", this.onchange);
     this.update(route);
   }
 
@@ -103,10 +95,10 @@ export class MemoriesTab {
   #set(name, value) {
     this.filters[name] = value;
     this.#refilter({ top: true });
-    this.#rewrite();
+    this.write();
   }
 
-  #rewrite() {
+  write() {
     rewrite(addressOf(this.scope, "memories", this.#params()));
   }
 
@@ -119,11 +111,11 @@ export class MemoriesTab {
   }
 
   #makeList() {
-    const open = (memory, row, how) => this.#choose(memory, { focus: how === "key" });
+    const open = (memory, row, how) => this.choose(memory, { focus: how === "key" });
     this.list = this.table
       ? new VirtualList({
           label: "Memories", role: "rowgroup", key: (memory) => memory.id, render: (memory) => this.#renderRow(memory),
-          estimate: (memory, width) => (width < 640 ? 96 : 37), open,
+          estimate: (memory, width) => (width < 760 ? 84 : 37), open,
         })
       : new VirtualList({
           label: "Memories, the newest day first", key: (item) => item.head ?? item.id,
@@ -137,7 +129,8 @@ export class MemoriesTab {
     this.head = this.table && this.#renderColumns();
     const body = this.table
       ? h("div.table", { role: "table", "aria-label": "Memories" }, this.head, this.list.element)
-      : [this.stick, this.list.element];
+      : this.list.element;
+    if (!this.table) this.list.element.prepend(this.stick);
     replace(this.pane, this.state, body);
   }
 
@@ -160,7 +153,11 @@ export class MemoriesTab {
     this.list.setItems(this.table ? this.#sorted(found) : group(found), { top });
     if (this.table) this.head.parentNode.setAttribute("aria-rowcount", found.length + 1);
     this.#bringIntoSight();
-    this.#paintDetail();
+  }
+
+  changed() {
+    this.#refilter();
+    super.changed();
   }
 
   #paintState(found) {
@@ -181,7 +178,7 @@ export class MemoriesTab {
   #bringIntoSight() {
     if (!this.wanted || !this.memories.byId.has(this.wanted)) return;
     if (this.list.show(this.wanted)) {
-      this.#choose(this.memories.byId.get(this.wanted));
+      this.choose(this.memories.byId.get(this.wanted));
       this.wanted = null;
       return;
     }
@@ -192,32 +189,6 @@ export class MemoriesTab {
       for (const [name, input] of Object.entries(this.inputs)) input.value = this.filters[name];
       this.#refilter();
     }
-  }
-
-  #choose(memory, { focus = false } = {}) {
-    this.chosen = memory.id;
-    if (this.detail?.memory.id !== memory.id || !this.split.open) {
-      this.detail = new Detail(this.memories, memory);
-      this.split.show(this.detail.element, { focus });
-    } else if (focus) this.split.aside.focus();
-    this.list.mark(memory.id);
-    this.#rewrite();
-  }
-
-  #paintDetail() {
-    if (!this.detail || !this.split.open) return;
-    const memory = this.memories.byId.get(this.detail.memory.id);
-    if (memory) this.detail.update(memory);
-    else if (this.memories.complete) this.split.close();
-  }
-
-  #closed() {
-    const key = this.chosen;
-    this.chosen = null;
-    this.detail = null;
-    this.list.mark(null);
-    this.#rewrite();
-    if (key) this.list.show(key, { focus: true });
   }
 
   #stick(item) {
@@ -285,37 +256,6 @@ export class MemoriesTab {
       cell("clip aside", bdi(memory.conversation_id === "hand" ? "–" : cut(memory.conversation_id, 60))),
       cell("number", number(memory.seen ?? 1)));
   }
-
-  /** What is struck out has changed. */
-  restrike() {
-    this.list.refreshAll();
-    this.detail?.paint();
-  }
-
-  press(event) {
-    const memory = this.list.active && this.memories.byId.get(this.detail?.memory.id ?? this.list.active);
-    if (event.key === "x" && memory) pending.toggle(this.scope, memory.id);
-    else if (event.key === "e" && memory) {
-      this.#choose(memory);
-      this.detail.edit();
-    } else if (event.key === "u" && pending.size) pending.undo();
-    else if (!this.list.press(event)) return false;
-    else if (this.split.open && event.key !== "Enter" && !this.split.sheet) {
-      // Whoever walks through the list with the details open sees those of where they are.
-      const reached = this.memories.byId.get(this.list.active);
-      if (reached) this.#choose(reached);
-    }
-    return true;
-  }
-
-  escape() {
-    return this.split.close();
-  }
-
-  unmount() {
-    this.memories.removeEventListener("change", this.onchange);
-    this.split.unmount();
-  }
 }
 
 /** A day as a heading. It is no moment: midnight here would be another day elsewhere. */
@@ -348,8 +288,8 @@ function group(memories) {
 }
 
 function estimateHeight(item, width) {
-  if (item.head) return item.conversation === undefined ? 44 : 34;
-  const letters = Math.max(20, ((Math.min(width, 900) || 700) - 120) / 7);
+  if (item.head) return item.conversation === undefined ? 44 : 32;
+  const letters = Math.max(24, ((Math.min(width, 780) || 700) - 60) / 6.6);
   const lines = Math.min(6, Math.ceil(Math.min(item.text.length, SHOWN) / letters));
-  return 17 + 21 * Math.max(1, lines) + (item.kind === "fact" || item.superseded_by || item.seen > 1 ? 24 : 0);
+  return 12 + 21 * Math.max(1, lines) + (item.origin === "hand" || item.superseded_by || item.seen > 1 ? 23 : 0) + (width < 600 ? 21 : 0);
 }

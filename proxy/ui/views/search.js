@@ -1,15 +1,15 @@
 /** What recall would find for a question, with the reasons. */
 
 import { searchMemories } from "../api.js";
-import { Detail, speakerOf, tagsOf, when } from "../detail.js";
+import { speakerOf, tagsOf, when } from "../detail.js";
 import { bdi, cut, h, replace, select, shown } from "../dom.js";
 import { count, fixed, ms } from "../format.js";
 import { VirtualList } from "../list.js";
 import { pending } from "../pending.js";
 import { addressOf, rewrite } from "../router.js";
-import { Split } from "../split.js";
 import { empty, failed, say } from "../talk.js";
 import { drawScore, findWords, legend, summarise } from "../why.js";
+import { MemoryTab } from "./tab.js";
 
 const DEBOUNCE_MS = 250;
 // Of a long text, from a little before the first word that was found.
@@ -18,11 +18,11 @@ const BEFORE = 60;
 // Below this a question has nothing to do with the user: see recall/weights.py.
 const DOUBT = -0.06;
 
-export class SearchTab {
+export class SearchTab extends MemoryTab {
   constructor(memories, route) {
-    this.memories = memories;
-    this.scope = memories.scope;
-    this.search = h("input", {
+    const pane = h("div.listing");
+    super(memories, pane);
+    this.search = h("input.wide", {
       type: "search", id: "search", placeholder: "What did I say about …", "aria-label": "Search this user's memories", autocomplete: "off",
       dir: "auto", oninput: () => this.#later(), onkeydown: (event) => this.#typed(event),
     });
@@ -35,18 +35,12 @@ export class SearchTab {
       key: (found) => found.id,
       render: (found) => this.#render(found),
       estimate: () => 92,
-      open: (found, row, how) => this.#choose(found, { focus: how === "key" }),
+      open: (found, row, how) => this.choose(found, { focus: how === "key" }),
     });
-    this.split = new Split(h("div.listing", null, this.verdict, this.state, this.list.element), {
-      label: "Memory",
-      hint: "Choose a memory to see why it was found, in numbers.",
-      closed: () => this.#closed(),
-    });
+    replace(pane, this.verdict, this.state, this.list.element);
     this.element = h("div.tab.fill", null,
       h("div.filters", { role: "search" }, this.search, this.limits, this.outcome), this.split.element);
     this.found = null;
-    this.onchange = () => this.#follow();
-    memories.addEventListener("change", this.onchange);
     this.update(route);
   }
 
@@ -90,13 +84,13 @@ export class SearchTab {
     }
   }
 
-  #rewrite() {
+  write() {
     rewrite(addressOf(this.scope, "search", { q: this.query, limit: this.limit === 50 ? "" : this.limit, memory: this.chosen }));
   }
 
   async #run() {
     this.running?.abort();
-    this.#rewrite();
+    this.write();
     if (!this.query) {
       this.found = null;
       this.list.setItems([]);
@@ -131,14 +125,14 @@ export class SearchTab {
     say(count(found.memories.length, "memory found", "memories found"));
     replace(this.verdict, found.memories.length > 0 && [
       h("p.relevance", { class: found.relevance >= 0 ? "good" : found.relevance >= DOUBT ? "warn" : "bad" },
-        judge(found.relevance), h("span.number", { title: "Relevance: from 0 on a whole block, a little below a small one, further down standing lines at most" }, fixed(found.relevance, 2))),
+        judge(found.relevance), h("span.number.nowrap", { title: "Relevance: from 0 on a whole block, a little below a small one, further down standing lines at most" }, `relevance ${fixed(found.relevance, 2)}`)),
       found.words.length > 0 && h("p.asked", null, "Asked for ",
         found.words.map(({ word, weight }) => [h("span.tag.word", { title: `Weighs ${fixed(weight, 2)}: the rarer among this user's memories, the more` }, bdi(word), " ", h("span.number", null, fixed(weight, 1))), " "])),
       legend()]);
     this.list.setItems([]);
     this.list.setItems(found.memories, { top: true });
     const chosen = this.chosen && found.memories.find(({ id }) => id === this.chosen);
-    if (chosen) this.#choose(chosen);
+    if (chosen) this.choose(chosen);
     requestAnimationFrame(() => {
       this.outcome.dataset.painted = performance.now();
     });
@@ -155,58 +149,14 @@ export class SearchTab {
         h("p.aside.reason", null, summarise(found.why))));
   }
 
-  #choose(found, { focus = false } = {}) {
-    this.chosen = found.id;
-    const memory = this.memories.byId.get(found.id) ?? found;
-    this.detail = new Detail(this.memories, memory, { score: found.score, why: found.why, words: this.stems });
-    this.split.show(this.detail.element, { focus });
-    this.list.mark(found.id);
-    this.#rewrite();
-  }
-
-  #follow() {
-    const memory = this.detail && this.memories.byId.get(this.detail.memory.id);
-    if (memory) this.detail.update(memory);
-  }
-
-  #closed() {
-    const key = this.chosen;
-    this.chosen = null;
-    this.detail = null;
-    this.list.mark(null);
-    this.#rewrite();
-    if (key) this.list.show(key, { focus: true });
-  }
-
-  restrike() {
-    this.list.refreshAll();
-    this.detail?.paint();
-  }
-
-  press(event) {
-    const found = this.list.active && this.list.find(this.list.active);
-    if (event.key === "x" && found) pending.toggle(this.scope, found.id);
-    else if (event.key === "e" && found) {
-      this.#choose(found);
-      this.detail.edit();
-    } else if (event.key === "u" && pending.size) pending.undo();
-    else if (!this.list.press(event)) return false;
-    else if (this.split.open && event.key !== "Enter" && !this.split.sheet) {
-      const reached = this.list.find(this.list.active);
-      if (reached) this.#choose(reached);
-    }
-    return true;
-  }
-
-  escape() {
-    return this.split.close();
+  foundBy(found) {
+    return { score: found.score, why: found.why, words: this.stems };
   }
 
   unmount() {
     clearTimeout(this.timer);
     this.running?.abort();
-    this.memories.removeEventListener("change", this.onchange);
-    this.split.unmount();
+    super.unmount();
   }
 }
 

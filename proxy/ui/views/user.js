@@ -29,7 +29,7 @@ export class UserView {
     this.body = h("div.tab-body");
     this.element = h("section.view.fill", null,
       h("header.view-head.user-head", null,
-        h("div.who", null, h("p.crumb", null, h("a", { href: address("users") }, "Users")), this.heading, this.facts, this.progress),
+        h("div.who", null, this.heading, this.facts, this.progress),
         this.tools),
       this.tabs, this.body);
     this.onchange = () => this.#paintFacts();
@@ -49,8 +49,11 @@ export class UserView {
   update(route) {
     if (!this.scope || scopeKey(this.scope) !== scopeKey(route.scope)) this.#meet(route.scope);
     const [, Tab] = TABS[route.tab];
-    replace(this.tabs, Object.entries(TABS).map(([key, [label]]) =>
-      h("a", { href: addressOf(this.scope, key), "aria-current": key === route.tab ? "page" : null }, label)));
+    for (const link of this.tabs.children) {
+      if (link.id !== `tab-${route.tab}`) link.removeAttribute("aria-current");
+      else link.setAttribute("aria-current", "page");
+    }
+    this.tabs.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
     if (this.tab instanceof Tab && this.tab.memories === this.memories) {
       this.tab.update(route);
       return;
@@ -66,13 +69,14 @@ export class UserView {
     this.scope = scope;
     this.memories = memoriesOf(scope);
     this.memories.addEventListener("change", this.onchange);
-    replace(this.heading, bdi(scope.user), scope.tenant && h("span.tag", null, bdi(scope.tenant)));
+    replace(this.heading, h("a", { href: address("users") }, "Users"), h("span.aside", { "aria-hidden": "true" }, "/"), bdi(scope.user), scope.tenant && h("span.tag", null, bdi(scope.tenant)));
     replace(this.tools,
       access.readOnly
         ? h("span.tag.readonly", { title: "The token, or the configuration, allows to look and nothing else." }, icon("lock"), "Read only")
         : button("Add memory", () => this.add(), { name: "plus" }),
       button("Export", () => this.#export(), { name: "download", title: "All memories as JSON Lines" }),
       !access.readOnly && button("Erase user …", () => this.#eraseUser(), { name: "erase", kind: "careful" }));
+    replace(this.tabs, Object.entries(TABS).map(([key, [label]]) => h("a", { id: `tab-${key}`, href: addressOf(scope, key) }, label)));
     this.memories.load();
     this.#paintFacts();
   }

@@ -26,7 +26,7 @@ export class UsersView {
       label: "Users",
       key: (user) => `${user.tenant ?? ""}\n${user.user_id}`,
       render: (user) => this.#render(user),
-      estimate: () => 44,
+      estimate: () => 40,
       open: (user) => { location.hash = addressOf(scopeOf(user)); },
       reach: () => this.#more(),
     });
