@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from proxy.models import Pack
-from proxy.recall.explaining import Why, explain
+from proxy.recall.explaining import explain
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.recall.weights import WEIGHTS
+from proxy.recall.why import Why
 from proxy.workingset import WorkingSet
 from tests.remembered import make_memory, make_set
 
