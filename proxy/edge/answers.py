@@ -1,15 +1,17 @@
 """What the control plane answers, as it is sent and as its document describes it."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from proxy.keeper.wire import UserRow
 from proxy.models import Memory, Mode, Status
 from proxy.observe.traces import Trace
-from proxy.recall.composing import Block
-from proxy.recall.explaining import Why
+from proxy.recall.why import Why
+
+if TYPE_CHECKING:
+    from proxy.recall.composing import Block  # with all of recall, which commands do not need
 
 
 class UserList(msgspec.Struct, frozen=True):
@@ -160,7 +162,7 @@ def tell_score(memory: Memory, score: float, why: Why | None) -> Scored:
     return Scored(**msgspec.structs.asdict(memory), score=round(score, 4), why=why)
 
 
-def tell_block(status: Status, block: Block | None, why: Mapping[str, Why], elapsed_ms: float) -> Found:
+def tell_block(status: Status, block: "Block | None", why: Mapping[str, Why], elapsed_ms: float) -> Found:
     """What would be injected. *why*: the reasons of memories that have some, by id."""
     if block is None:
         return Found(status, 0, round(elapsed_ms, 3), None, [])

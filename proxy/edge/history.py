@@ -51,11 +51,11 @@ class HistoryAnswer(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Takes samples of what all processes count. For one event loop."""
+    """Takes *samples* of what all processes count, the last of which it keeps. For one event loop."""
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
-        self._samples: deque[Sample] = deque(maxlen=KEPT)
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._before: _Totals | None = None
 
     async def run(self) -> None:
@@ -68,12 +68,12 @@ class History:
         """Takes one now. The first one is only what the second is compared with."""
         totals = _Totals(await self._exposition.gather())
         if self._before is not None:
-            self._samples.append(_compare(self._before, totals))
+            self.samples.append(_compare(self._before, totals))
         self._before = totals
 
     async def tell(self, _: Request) -> Response:
         """``GET /memory/history``: all that there are."""
-        answer = HistoryAnswer(EVERY_S, list(self._samples))
+        answer = HistoryAnswer(EVERY_S, list(self.samples))
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
 

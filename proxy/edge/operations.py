@@ -92,7 +92,7 @@ TENANT: Final = Parameter(
 )
 _PART: Final = Parameter("search", "query", {**TEXT, "maxLength": MAX_CHARACTERS}, "Those whose id has this in it.")
 _BEFORE: Final = Parameter(
-    "cursor", "query", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "Where the last page ended."
+    "cursor", "query", {"type": "string", "pattern": "^[0-9]{0,18}$"}, "Where the last page ended."
 )
 _TENANTS: Final = Parameter("tenant", "query", _TENANT_SCHEMA, "Of this tenant only; without it, of all.")
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from proxy.config.fields import NAME
 from proxy.errors import ApiError
-from proxy.identity import bad_user_id, check_user_id
+from proxy.identity import MAX_CHARACTERS, bad_user_id, check_user_id
 from proxy.keeper import wire
 from proxy.models import Scope
 
@@ -171,7 +171,11 @@ def _read_query(request: Request, name: str) -> str | None:
 
 def read_part(request: Request) -> str:
     """What the ids of users that are looked for have in them; empty for all."""
-    return _read_query(request, "search") or ""
+    part = _read_query(request, "search") or ""
+    if len(part) > MAX_CHARACTERS:
+        reason = f"search should have at most {MAX_CHARACTERS} characters, as ids have."
+        raise ApiError(400, "bad_search", reason, param="search")
+    return part
 
 
 def read_number(text: str | None, name: str) -> int | None:

@@ -58,7 +58,7 @@ class Traces:
 
     def __init__(self, settings: Settings, redact: Redact, fail_open: FailOpen) -> None:
         self.on_trace: Callable[[Trace], None] | None = None
-        self._kept: deque[_Kept | Trace] = deque(maxlen=settings.traces.keep)
+        self._kept: deque[Served | Trace] = deque(maxlen=settings.traces.keep)
         self._has_content = settings.traces.content
         self._redact = redact
         self._fail_open = fail_open
@@ -71,10 +71,10 @@ class Traces:
         if route != "chat" or not self._kept.maxlen:
             return
         with self._fail_open("trace"):
-            kept = _Kept(served, code, self._number(), has_content=self._has_content)
-            self._kept.append(kept)
+            _keep(served, code, self._number(), has_content=self._has_content)
+            self._kept.append(served)
             if self._followers or self.on_trace is not None:
-                trace = self._describe(kept)
+                trace = self._describe(served)
                 self._tell(trace)
                 if self.on_trace is not None:
                     self.on_trace(trace)
@@ -151,65 +151,53 @@ class Traces:
         self._last = max(self._last + 1, time.time_ns() // 1000)
         return self._last
 
-    def _describe(self, kept: "_Kept | Trace") -> Trace:
-        return kept if isinstance(kept, Trace) else kept.describe(self._redact if self._has_content else None)
+    def _describe(self, kept: Served | Trace) -> Trace:
+        return kept if isinstance(kept, Trace) else _describe(kept, self._redact if self._has_content else None)
 
 
-class _Kept:
-    """What is kept of a request that has ended: nothing of its head, and of its answer what it took."""
-
-    __slots__ = ("_ended", "_served", "answer", "code", "number", "usage")
-
-    def __init__(self, served: Served, code: str, number: int, *, has_content: bool) -> None:
-        _ = served.id  # which may be among the headers
-        watch, details = served.watch, served.details
-        served.headers, served.watch, served.span, served.details = [], None, None, None
+def _keep(served: Served, code: str, number: int, *, has_content: bool) -> None:
+    """Notes how the request has ended, and lets go of its head and of what others are through with."""
+    served.keep_id()
+    served.code, served.number, served.ended = code, number, time.perf_counter()
+    served.headers = []
+    if (watch := served.watch) is not None:
+        served.first, served.usage, served.watch = watch.first, watch.usage, None
+    if served.span is not None:
+        served.span = None
+    if served.details is not None:
+        served.answer = served.details.text if has_content else ""
+        served.details = None
+    if served.dialogue:
         served.dialogue = served.instructions = served.memories = ()
-        self.usage = None if watch is None else watch.usage
-        if watch is not None:
-            served.first = watch.first
-        self.answer = details.text if has_content and details is not None else ""
-        self.code = code
-        self.number = number
-        self._served = served
-        self._ended = time.perf_counter()
 
-    @property
-    def scope(self) -> Scope | None:
-        return self._served.scope
 
-    def forget(self) -> None:
-        """Keeps no words."""
-        self.answer = self._served.block = self._served.question = ""
-
-    def describe(self, redact: Redact | None) -> Trace:
-        """The trace; with words if they can be made harmless."""
-        served, scope = self._served, self._served.scope
-        lasted = self._ended - served.began
-        return Trace(
-            id=served.id,
-            number=self.number,
-            at=datetime.fromtimestamp(self.number / 1e6 - lasted, UTC),
-            user_id=None if scope is None else scope.user_id,
-            tenant="" if scope is None else scope.tenant,
-            client=served.client,
-            conversation_id=served.conversation_id,
-            model=served.model,
-            stream=served.is_streamed,
-            code=self.code,
-            memory=served.memory,
-            error=served.error,
-            count=served.count,
-            tokens=served.tokens,
-            memories=[Recalled(memory_id, round(score, 4)) for memory_id, score in served.recalled],
-            recall_ms=_ms(served.recall_s),
-            first_token_ms=_ms(served.first - served.began) if served.first else None,
-            total_ms=_ms(lasted),
-            usage=self.usage,
-            block=UNSET if redact is None else _show(served.block),
-            question=UNSET if redact is None else _show(redact(served.question[:LONGEST_TEXT])),
-            answer=UNSET if redact is None else _show(redact(self.answer[:LONGEST_TEXT])),
-        )
+def _describe(served: Served, redact: Redact | None) -> Trace:
+    """The trace; with words if they can be made harmless."""
+    scope, lasted = served.scope, served.ended - served.began
+    return Trace(
+        id=served.id,
+        number=served.number,
+        at=datetime.fromtimestamp(served.number / 1e6 - lasted, UTC),
+        user_id=None if scope is None else scope.user_id,
+        tenant="" if scope is None else scope.tenant,
+        client=served.client,
+        conversation_id=served.conversation_id,
+        model=served.model,
+        stream=served.is_streamed,
+        code=served.code,
+        memory=served.memory,
+        error=served.error,
+        count=served.count,
+        tokens=served.tokens,
+        memories=[Recalled(memory_id, round(score, 4)) for memory_id, score in served.recalled],
+        recall_ms=_ms(served.recall_s),
+        first_token_ms=_ms(served.first - served.began) if served.first else None,
+        total_ms=_ms(lasted),
+        usage=served.usage,
+        block=UNSET if redact is None else _show(served.block),
+        question=UNSET if redact is None else _show(redact(served.question[:LONGEST_TEXT])),
+        answer=UNSET if redact is None else _show(redact(served.answer[:LONGEST_TEXT])),
+    )
 
 
 def _show(text: str) -> str | UnsetType:
@@ -220,7 +208,7 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _forget(kept: _Kept | Trace, user_key: str | None, *, everything: bool) -> _Kept | Trace | None:
+def _forget(kept: Served | Trace, user_key: str | None, *, everything: bool) -> Served | Trace | None:
     scope = _find_scope(kept)
     if user_key is not None and (scope is None or scope.key != user_key):
         return kept
@@ -228,12 +216,12 @@ def _forget(kept: _Kept | Trace, user_key: str | None, *, everything: bool) -> _
         return None
     if isinstance(kept, Trace):
         return kept.without_words()
-    kept.forget()
+    kept.answer = kept.block = kept.question = ""
     return kept
 
 
-def _find_scope(kept: _Kept | Trace) -> Scope | None:
-    if isinstance(kept, _Kept):
+def _find_scope(kept: Served | Trace) -> Scope | None:
+    if isinstance(kept, Served):
         return kept.scope
     return None if kept.user_id is None else Scope(kept.user_id, kept.tenant)
 

@@ -38,6 +38,8 @@ class Served:
 
     For spans, where there are any: *span* with *traceparent*, which is its name for others; *recalled_at*: when recall
     began, if it did; *details* of the answer. The words that follow are noted only where spans or traces may have them.
+
+    What comes last is for a request that has *ended*, with this *code*: see :class:`~proxy.observe.traces.Trace`.
     """
 
     memory = ""
@@ -62,6 +64,11 @@ class Served:
     memories: Sequence[tuple[Memory, float]] = ()
     block = ""
     question = ""
+    answer = ""
+    code = ""
+    number = 0
+    ended = 0.0
+    usage: Usage | None = None
     _id: str | None = None
 
     def __init__(self, method: str, headers: RawHeaders) -> None:
@@ -85,9 +92,18 @@ class Served:
     def id(self) -> str:
         """The client's ``X-Request-Id`` where it can be told, else one of our own. Made when first asked for."""
         if self._id is None:
-            sent = next((value for name, value in self.headers if name == REQUEST_ID), b"")
-            self._id = sent.decode("ascii") if _PRINTABLE.fullmatch(sent) else _make_id()
+            self.keep_id()
+        if self._id is None:
+            self._id = _make_id()
         return self._id
+
+    def keep_id(self) -> None:
+        """Reads what there is of it in the headers, which may be let go of then."""
+        if self._id is None:
+            for name, value in self.headers:
+                if name == REQUEST_ID:
+                    self._id = value.decode("ascii") if _PRINTABLE.fullmatch(value) else None
+                    return
 
     @property
     def id_header(self) -> tuple[bytes, bytes]:

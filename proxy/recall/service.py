@@ -14,13 +14,14 @@ from proxy.models import Memory, Message, Scope, Status, now
 from proxy.observe.failopen import FailOpen
 from proxy.recall.composing import Block, Composer
 from proxy.recall.continuation import Continuation, Placement, Point
-from proxy.recall.explaining import Why, explain
+from proxy.recall.explaining import explain
 from proxy.recall.frame import Frame
 from proxy.recall.loading import Loader
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.recall.sticky import Talk, Talks
 from proxy.recall.vectors import NOTHING_ASKED, Question, QuestionVectors
+from proxy.recall.why import Why
 from proxy.tasks import Tasks
 from proxy.workingset import WorkingSet
 
