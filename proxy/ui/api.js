@@ -145,11 +145,11 @@ export const retryJournal = () => ask("POST", "memory/journal/retry");
 export const readReadiness = () => ask("GET", "readyz", { also: 503 });
 
 /**
- * Events as they come, each {id, type, data}, until the stream ends. EventSource could not send the token.
- * *opened* is called when the server has begun to answer.
+ * Events as they come, each {id, type, data}, after the one that is *lastId*, until the stream ends. EventSource could
+ * not send the token. *opened* is called when the server has begun to answer.
  */
 export async function* readEvents(path, lastId, signal, opened) {
-  const more = lastId === null ? {} : { "Last-Event-ID": String(lastId) };
+  const more = { "Last-Event-ID": String(lastId) };
   const response = await send("GET", path, { signal, accept: "text/event-stream", more });
   opened();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

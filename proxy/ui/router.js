@@ -50,13 +50,13 @@ let written = -SETTLE_MS;
  * Changes the address without leaving the view and without a step to go back to. Of many changes at once only the
  * first and the last are made: browsers complain of more than twenty a second.
  */
-export function rewrite(hash) {
+export function rewrite(hash, { now = false } = {}) {
   clearTimeout(timer);
   const write = () => {
     written = performance.now();
     if (hash !== location.hash) history.replaceState(history.state, "", hash);
   };
-  if (performance.now() - written > SETTLE_MS) write();
+  if (now || performance.now() - written > SETTLE_MS) write();
   else timer = setTimeout(write, SETTLE_MS);
 }
 

@@ -32,7 +32,7 @@ export class InjectionTab extends MemoryTab {
         }
       },
     });
-    this.budget = h("input", { type: "number", min: 1, max: 100_000, step: 50, "aria-label": "Budget, in tokens" });
+    this.budget = h("input", { type: "number", min: 1, max: 100_000, "aria-label": "Budget, in tokens" });
     this.date = h("input", { type: "datetime-local", "aria-label": "Asked at" });
     this.form = h("form.ask", { onsubmit: (event) => { event.preventDefault(); this.#ask(); } },
       this.search,

@@ -87,7 +87,7 @@ export class LiveView {
     while (!run.signal.aborted) {
       try {
         if (!this.loaded) await this.#load(run.signal);
-        const last = this.held[0]?.number ?? this.traces[0]?.number ?? null;
+        const last = this.held[0]?.number ?? this.traces[0]?.number ?? 0;
         for await (const event of readEvents("memory/traces/stream", last, run.signal, () => { wait = FIRST_WAIT_MS; this.#connected("on", "Live"); })) {
           if (event.type === "trace") this.#take(JSON.parse(event.data));
         }

@@ -77,15 +77,17 @@ export class MemoriesTab extends MemoryTab {
   }
 
   update({ params }) {
-    const wasTable = this.table;
+    const { table: wasTable, sort: before } = this;
     this.table = params.get("view") === "table";
     this.sort = { by: params.get("sort") ?? "at", down: params.get("order") !== "up" };
+    const top = before && (before.by !== this.sort.by || before.down !== this.sort.down);
     this.filters = Object.fromEntries(FILTERS.map((name) => [name, params.get(name) ?? ""]));
     this.chosen = params.get("memory");
     this.wanted = this.chosen; // to be brought into sight once it is there
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== this.filters[name]) input.value = this.filters[name];
     if (!this.list || wasTable !== this.table) this.#makeList();
-    this.#refilter();
+    if (this.table) this.#paintColumns();
+    this.#refilter({ top });
   }
 
   mounted() {
@@ -225,13 +227,25 @@ export class MemoriesTab extends MemoryTab {
   }
 
   #renderColumns() {
-    const { by, down } = this.sort;
     return h("div.columns.memory-row", { role: "row" }, COLUMNS.map(([key, label]) =>
-      h("div", { role: "columnheader", "aria-sort": key === by ? (down ? "descending" : "ascending") : "none", class: key === "seen" ? "number" : null },
-        h("button.sort", { type: "button", onclick: () => {
-          const order = key === by ? (down ? "up" : "") : key === "at" || key === "seen" ? "" : "up";
-          location.hash = addressOf(this.scope, "memories", { ...this.#params(), sort: key === "at" ? "" : key, order });
-          }}, label, key === by && h("span", { "aria-hidden": "true", class: down ? "down" : "up" }, icon("chevron"))))));
+      h("div", { role: "columnheader", class: key === "seen" ? "number" : null },
+        h("button.sort", { type: "button", onclick: () => this.#sortBy(key) }, label, h("span", { "aria-hidden": "true" })))));
+  }
+
+  #paintColumns() {
+    const { by, down } = this.sort;
+    COLUMNS.forEach(([key], index) => {
+      const column = this.head.children[index];
+      column.setAttribute("aria-sort", key !== by ? "none" : down ? "descending" : "ascending");
+      column.querySelector("span").className = down ? "down" : "up";
+      replace(column.querySelector("span"), key === by && icon("chevron"));
+    });
+  }
+
+  #sortBy(key) {
+    const { by, down } = this.sort;
+    const order = key === by ? (down ? "up" : "") : key === "at" || key === "seen" ? "" : "up";
+    location.hash = addressOf(this.scope, "memories", { ...this.#params(), sort: key === "at" ? "" : key, order });
   }
 
   #sorted(found) {
@@ -279,7 +293,8 @@ function group(memories) {
     items.push({ head: `day ${key}`, day: key, count: end - start });
     for (const [conversation, some] of conversations) {
       items.push({ head: `day ${key} in ${conversation}`, day: key, conversation, count: some.length });
-      some.sort((a, b) => a.message_index - b.message_index || a.at - b.at);
+      // A fact stands behind the message that it is from.
+      some.sort((a, b) => a.message_index - b.message_index || (a.kind < b.kind) - (a.kind > b.kind) || a.at - b.at);
       for (const memory of some) items.push(memory);
     }
     start = end;

@@ -123,12 +123,12 @@ export class SearchTab extends MemoryTab {
     this.outcome.dataset.elapsed = found.elapsed_ms;
     this.outcome.dataset.took = took;
     say(count(found.memories.length, "memory found", "memories found"));
-    replace(this.verdict, found.memories.length > 0 && [
+    replace(this.verdict,
       h("p.relevance", { class: found.relevance >= 0 ? "good" : found.relevance >= DOUBT ? "warn" : "bad" },
         judge(found.relevance), h("span.number.nowrap", { title: "Relevance: from 0 on a whole block, a little below a small one, further down standing lines at most" }, `relevance ${fixed(found.relevance, 2)}`)),
       found.words.length > 0 && h("p.asked", null, "Asked for ",
         found.words.map(({ word, weight }) => [h("span.tag.word", { title: `Weighs ${fixed(weight, 2)}: the rarer among this user's memories, the more` }, bdi(word), " ", h("span.number", null, fixed(weight, 1))), " "])),
-      legend()]);
+      found.memories.length > 0 && legend());
     this.list.setItems([]);
     this.list.setItems(found.memories, { top: true });
     const chosen = this.chosen && found.memories.find(({ id }) => id === this.chosen);

@@ -89,6 +89,7 @@ export class UsersView {
     event.preventDefault();
     clearTimeout(this.timer);
     const id = this.search.value.trim();
+    rewrite(address("users", { search: id, tenant: this.tenant }), { now: true }); // who comes back finds it
     try {
       const { users } = await listUsers({ search: id, tenant: this.tenant || null, limit: 1000 });
       const same = users.filter((user) => user.user_id === id);
