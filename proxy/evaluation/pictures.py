@@ -126,17 +126,17 @@ def _draw_ranks(ranks: Mapping[int, int]) -> Bars:
 
 
 def _draw_relevance(relevance: Relevance) -> Whiskers:
-    others = {} if relevance.others is None else {f"question of the other set, over {MUCH} tokens": relevance.others}
+    others = {} if relevance.others is None else {f"the other set, over {MUCH} tokens": relevance.others}
     shares = {
-        f"question of another life, over {MUCH} tokens": relevance.questions,
+        f"another life, over {MUCH} tokens": relevance.questions,
         **others,
-        "greeting or thanks, anything": relevance.greetings,
+        "greetings, anything": relevance.greetings,
     }
     return Whiskers(
         title="What strangers bring in",
         caption=(
-            "How often a text that has nothing to do with the user brings memories into the request: the lower, the "
-            f"less it costs and the less it distracts. Dots are means, lines have {_INTERVAL}."
+            "How often a text that has nothing to do with the user, such as a question about another life, brings "
+            f"memories into the request, so many or any. Left is better. Dots are means, lines have {_INTERVAL}."
         ),
         x=Axis(label="share of the texts", is_share=True),
         rows={name: {"share": share} for name, share in shares.items()},

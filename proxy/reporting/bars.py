@@ -6,10 +6,21 @@ from xml.etree.ElementTree import Element
 
 from proxy.reporting.canvas import CHARACTER, LONGEST_NAME, Look, add, add_name, list_looks, make_svg
 from proxy.reporting.charts import Axis, Bars, Timeline
-from proxy.reporting.frame import BELOW, LEFT, TITLE, TOP, Frame, draw_grid, draw_legend, draw_x_axis, draw_y_title
+from proxy.reporting.frame import (
+    BELOW,
+    LEFT,
+    TITLE,
+    TOP,
+    USUAL,
+    Frame,
+    draw_grid,
+    draw_legend,
+    draw_x_axis,
+    draw_y_title,
+)
 from proxy.reporting.scales import Scale, fit
 
-_INSIDE: Final = 496
+_RIGHT: Final = 20
 _LONG: Final = 820  # of what has time for its axis
 _HEIGHT: Final = 230
 _PULSE_HEIGHT: Final = 150
@@ -27,9 +38,9 @@ def draw_bars(chart: Bars, *, standalone: bool = False) -> Element:
         raise ValueError("a chart needs a bar")
     top = TOP + TITLE * standalone
     y = fit(chart.y, list(chart.bars.values()), top + _HEIGHT, top, from_zero=True)
-    frame = Frame(LEFT, LEFT + _INSIDE, top, top + _HEIGHT, Scale(lambda value: value, ()), y)
+    frame = Frame(LEFT, USUAL - _RIGHT, top, top + _HEIGHT, Scale(lambda value: value, ()), y)
     room = _NOTE if chart.notes else 0
-    svg = make_svg(chart.title, frame.right + 20, frame.bottom + BELOW + room, standalone=standalone)
+    svg = make_svg(chart.title, frame.right + _RIGHT, frame.bottom + BELOW + room, standalone=standalone)
     draw_grid(svg, frame)
     draw_y_title(svg, frame, chart.y.title)
     width = (frame.right - frame.left) / len(chart.bars)
@@ -59,7 +70,7 @@ def draw_timeline(chart: Timeline, *, standalone: bool = False) -> Element:
     y = fit(chart.y, counts or [0], bottom, top, from_zero=True)
     frame = Frame(left, x.place(x.ticks[-1][0]), top, bottom, x, y)
     end = bottom + 14 + _LANE * len(chart.lanes)
-    svg = make_svg(chart.title, frame.right + 20, end + BELOW, standalone=standalone)
+    svg = make_svg(chart.title, frame.right + _RIGHT, end + BELOW, standalone=standalone)
     draw_grid(svg, frame)
     draw_y_title(svg, frame._replace(top=top - 22), chart.y.title)
     looks = list_looks(chart.pulses)

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 from proxy.reporting.canvas import CHARACTER, SMALL_CHARACTER, Look, add, add_name, shorten
 from proxy.reporting.scales import Scale, drop_close
 
+USUAL: Final = 578  # the width of a picture: two of them fit beside each other on a page
 TITLE: Final = 40  # that the title of a picture takes which is a file of its own
 TOP: Final = 34  # with the name of the vertical axis above the grid
 BELOW: Final = 52  # for the numbers and the name of the horizontal axis

@@ -11,6 +11,7 @@ from proxy.reporting.frame import (
     LEFT,
     TITLE,
     TOP,
+    USUAL,
     Frame,
     Name,
     draw_grid,
@@ -23,8 +24,7 @@ from proxy.reporting.scales import Scale, fit, fit_exactly, fit_shares
 
 _Fit = Callable[[float, float], Scale]
 
-_USUAL: Final = 578  # the width of a picture: two of them fit beside each other on a page
-_LEAST, _MOST = 270, 340  # of what lines are drawn in
+_LEAST: Final = 270  # of what lines are drawn in
 _HEIGHT: Final = 270
 _MARGIN: Final = 12  # left of the first value
 _MANY: Final = 40  # points of a line that have no dots any more
@@ -93,7 +93,7 @@ def _start(
 ) -> tuple[Element, Frame]:
     """The picture with its grid and its names. Long names leave the lines less room."""
     names = measure_names((line.name, line.note) for line in lines)
-    right = LEFT + min(max(_USUAL - LEFT - names, _LEAST), _MOST)
+    right = LEFT + max(USUAL - LEFT - names, _LEAST)
     top = TOP + TITLE * standalone
     bottom = top + _HEIGHT
     frame = Frame(LEFT, right, top, bottom, fit_x(LEFT + _MARGIN, right), fit_y(bottom, top))

@@ -10,11 +10,12 @@ import msgspec
 from proxy.reporting.canvas import CHARACTER, add, clean, write_rules
 from proxy.reporting.charts import Chart, Numbers
 from proxy.reporting.drawing import draw
+from proxy.reporting.frame import USUAL
 
 Tone = Literal["", "dim", "good", "bad"]
-# A picture that is wider has a row of the page to itself: beside its caption, or above it.
-_WIDE: Final = 580
+# A picture that is wider than the usual one has a row of the page to itself: beside its caption, or above it.
 _WHOLE: Final = 780
+_TABLE: Final = 600  # a table that is wider has one, too
 _PADDING: Final = 24  # of a cell, both sides
 
 
@@ -139,7 +140,7 @@ def _write_section(main: Element, name: str, section: Section) -> None:
     figures = add(part, "div", class_="figures")
     if section.table is not None:
         # One that is as narrow as a chart has one beside it.
-        is_narrow = section.charts and _estimate_width(section.table) <= _WIDE
+        is_narrow = section.charts and _estimate_width(section.table) <= _TABLE
         place = add(figures, "div", class_="table" if is_narrow else "table whole")
         _write_table(_make_scrollable(place, section.name), section.table)
     for chart in section.charts:
@@ -160,7 +161,7 @@ def _write_figure(parent: Element, chart: Chart) -> None:
     _, _, width, height = svg.get("viewBox", "").split()
     svg.set("width", width)
     svg.set("height", height)
-    size = "whole" if float(width) > _WHOLE else "wide" if float(width) > _WIDE else ""
+    size = "whole" if float(width) > _WHOLE else "wide" if float(width) > USUAL else ""
     figure = add(parent, "figure", class_=size)
     add(figure, "h3", chart.title)
     _make_scrollable(figure, chart.title).append(svg)

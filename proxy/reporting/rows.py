@@ -8,11 +8,10 @@ import numpy as np
 
 from proxy.reporting.canvas import CHARACTER, Look, add, add_name, list_looks, make_svg, shorten
 from proxy.reporting.charts import Axis, Bound, Interval, Stacks, Strips, Whiskers, tell_interval
-from proxy.reporting.frame import BELOW, TITLE, TOP, Frame, draw_columns, draw_legend, draw_x_axis
+from proxy.reporting.frame import BELOW, TITLE, TOP, USUAL, Frame, draw_columns, draw_legend, draw_x_axis
 from proxy.reporting.scales import Scale, fit
 
-_USUAL: Final = 578  # the width of a picture, as that of lines
-_LEAST, _MOST = 270, 400  # of what rows are drawn in
+_LEAST: Final = 270  # of what rows are drawn in
 _ROW: Final = 34  # of one line
 _LANE: Final = 18  # of each further series
 _RIGHT: Final = 24
@@ -91,7 +90,7 @@ def _start(
     if not rows:
         raise ValueError("a chart needs a row")
     left = 14 + CHARACTER * max(len(shorten(name)) for name in rows) + 14
-    right = left + min(max(_USUAL - left - _RIGHT, _LEAST), _MOST)
+    right = left + max(USUAL - left - _RIGHT, _LEAST)
     top = TOP - 20 + TITLE * standalone + _LEGEND * legend
     bottom = top + height * len(rows)
     x = fit(axis, values, left, right)
