@@ -40,9 +40,9 @@ FLOORS: list[set[str]] = [
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream", "proxy.sharing"},
     {"proxy.redaction"},
-    {"proxy.children", "proxy.listening"},
+    {"proxy.children", "proxy.listening", "proxy.versions"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},
-    {"proxy.models", "proxy.errors", "proxy.address"},
+    {"proxy.models", "proxy.errors", "proxy.address", "proxy.durable"},
     {"proxy.statements"},
     {"proxy.cues"},
     {"proxy", "proxy.keeper"},  # nothing but a version and a docstring

@@ -91,7 +91,7 @@ async def test_the_last_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_embedder_is_no_trouble() -> None:
     """Words alone are then all that there is to wait for."""
     questions = asking(NoEmbedder())
-    assert questions.immediate
+    assert questions.is_immediate(None)
     assert await questions.ask("tea").wait(PASSED) == (None, None)
 
 

@@ -50,10 +50,10 @@ class Direct:
         began = time.perf_counter()
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
         asked = Query.from_dialogue([Message("user", query)], asked_at=now())
-        vector = (await self._vault.embedder.embed([asked.topic(working_set.speakers)]))[0]
+        vector = await self._vault.embeddings.embed_question(asked.topic(working_set.speakers))
         block = find_block(
             working_set,
-            asked.with_vector(vector if vector.size else None),
+            asked.with_vector(vector),
             budget_tokens=budget_tokens,
             count=tokens.count,
             visible={query},

@@ -22,11 +22,12 @@ from proxy.keeper.catalogue import Catalogue, isoformat
 from proxy.keeper.erasure import find_related, sign, strike_out
 from proxy.keeper.lock import Holder, lock_data_dir
 from proxy.ledger import Ledger, Standing, open_ledger
-from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
+from proxy.models import EmbeddingModel, Exchange, Memory, Message, Pack, Record, Scope, now
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
 from proxy.remember.access import Access, open_access
+from proxy.remember.embedding import Embeddings
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
 from proxy.remember.lines import parse
 from proxy.remember.plan import Draft, Plan
@@ -65,18 +66,19 @@ class Vault:
         metrics: Metrics,
     ) -> None:
         self.metrics = metrics
-        self.embedder = embedder
+        self.embeddings = Embeddings(settings, embedder, store, ledger, metrics)
         self.journal = access.journal
         self.turns = access.turns
         self.spill = access.spill
         self.ledger = ledger
-        self.scribe = Scribe(store, embedder, metrics)
+        self.scribe = Scribe(store, self.embeddings, metrics)
         self.turns.on_return = self._forget_part
         self.on_erase: Callable[[Scope], None] = lambda _: None
         # Returns when whoever follows has heard of what *on_change* was told: while it is still our turn.
         self.told: Callable[[], Awaitable[None]] = _tell_nobody
         self.catalogue = Catalogue(store, None if settings.journal.redis_url is None else settings.store.refresh_s)
         self._store = store
+        self._embedder = embedder
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
         self._redactor = Redactor(settings.redaction)
         self._retention = settings.retention
@@ -107,31 +109,34 @@ class Vault:
             StoreError: it could not be read; the calls will try again.
         """
         await asyncio.to_thread(self._store.prepare)
+        await self.embeddings.settle()
         await self.catalogue.prepare()
 
     async def load(self, scope: Scope) -> Pack:
         """All memories of a user that hold, packed."""
+        model = await self.embeddings.settle()
         rows = await asyncio.to_thread(self._store.list_rows, scope)
-        return await asyncio.to_thread(self._pack, scope, rows)
+        return await asyncio.to_thread(self._pack, scope, rows, model)
 
     async def load_parts(self, scope: Scope) -> AsyncGenerator[wire.Part, None]:
         """The memories that a user has now, those stored last first; one empty part for somebody without any."""
         if await asyncio.to_thread(self.ledger.is_off, scope.key):
             yield wire.Part(make_pack([]), 0, off=True)
             return
+        model = await self.embeddings.settle()
         rows = await asyncio.to_thread(self._store.list_rows, scope)
         left = len(rows)
         while True:
             start = max(0, left - PART)
-            yield wire.Part(await asyncio.to_thread(self._pack, scope, rows[start:left]), start)
+            yield wire.Part(await asyncio.to_thread(self._pack, scope, rows[start:left], model), start)
             if not start:
                 return
             left = start
 
-    def _pack(self, scope: Scope, rows: Sequence[str]) -> Pack:
+    def _pack(self, scope: Scope, rows: Sequence[str], model: EmbeddingModel | None) -> Pack:
         records = self._store.fetch(scope, rows)
         holding = [record for record in records if record.memory.superseded_by is None]
-        return make_pack([refresh(record, self.embedder.name) for record in holding])
+        return make_pack([refresh(record, model) for record in holding], model)
 
     async def fetch(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no order."""
@@ -337,7 +342,8 @@ class Vault:
 
     async def aclose(self) -> None:
         """Closes the store, the journal and the embedder."""
-        await self.embedder.aclose()
+        await self.embeddings.aclose()
+        await self._embedder.aclose()
         await asyncio.to_thread(self._store.close)
         await asyncio.to_thread(self.journal.close)
         await self.turns.aclose()

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
+
+from proxy.errors import StoreError
 from proxy.ledger.keys import Keys
 from proxy.ledger.tombstones import Tombstone
+from proxy.models import Embedding
 
 
 class Standing(NamedTuple):
@@ -92,5 +96,22 @@ class Ledger(Protocol):
     def read_standings(self, user_keys: Iterable[str]) -> dict[str, Standing]:
         """How it is with each of these users."""
 
+    def count_rows(self, user_keys: Sequence[str]) -> int:
+        """How many rows the store has of these users together."""
+
+    def read_embedding(self) -> Embedding | None:
+        """Which embedding model is in force; None until :meth:`change_embedding` was told of one."""
+
+    def change_embedding(self, old: Embedding | None, new: Embedding) -> bool:
+        """Notes *new* in one step, if what is noted is *old*; else nothing happens, and it is false."""
+
     def close(self) -> None:
         """Closes files and connections."""
+
+
+def decode_embedding(noted: bytes) -> Embedding:
+    """What a ledger has noted, as JSON. Raises StoreError where that is none of ours."""
+    try:
+        return msgspec.json.decode(noted, type=Embedding)
+    except msgspec.MsgspecError as exc:
+        raise StoreError("ledger: what it says of the embedding model cannot be read") from exc
