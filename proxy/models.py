@@ -148,8 +148,8 @@ class Details(msgspec.Struct):
 class EmbeddingModel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A model that vectors are made with, and where it answers; no key or password is in it.
 
-    *name*: its embedder's. *dim*: numbers in a vector, 0 for words alone. *again*: how often everything was embedded
-    anew with a model of this very name.
+    *name*: its embedder's. *dim*: numbers in a vector, 0 for words alone. *again*: tells vectors of models apart that
+    went by the same name, see :class:`Embedding`.
     """
 
     provider: str
@@ -169,18 +169,20 @@ class EmbeddingModel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return other is not None and (self.name, self.dim, self.again) == (other.name, other.dim, other.again)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.dim} dimensions)" if self.dim else self.name
+        return f"{self.name} ({f'{self.dim} dimensions' if self.dim else 'words alone'})"
 
 
 class Embedding(msgspec.Struct, frozen=True, omit_defaults=True):
     """By vectors of which model a store is *serving*, and to which *target* its memories are on their way, if to any.
 
-    *misses*: how often something was written meanwhile that has no vector of the target.
+    *misses*: how often something was written meanwhile that has no vector of the target. *again*: how often vectors
+    were given up because behind a model's name there was another one, so that no label comes twice.
     """
 
     serving: EmbeddingModel
     target: EmbeddingModel | None = None
     misses: int = 0
+    again: int = 0
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

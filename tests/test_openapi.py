@@ -36,6 +36,8 @@ CONTRACT = {
     ("get", "/memory/journal"),
     ("delete", "/memory/journal"),
     ("post", "/memory/journal/retry"),
+    ("get", "/memory/reembed"),
+    ("post", "/memory/reembed"),
 }
 
 

@@ -8,14 +8,16 @@ from typing import Final
 
 import msgspec
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Found, Scored
 from proxy.errors import MemoryProxyError
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
-from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
+from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt, ReembeddingState
 from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import Block, find_block
 from proxy.recall.query import Query
+from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
@@ -105,6 +107,19 @@ class Direct:
 
     async def drop_failed(self) -> int:
         return await asyncio.to_thread(self._vault.journal.drop_failed)
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        move, tasks = Reembedding(self._vault, batch=BATCH), Tasks()
+        moving = tasks.spawn(move.run(again=again), name="reembed", awaited=True)
+        try:
+            while not moving.done():
+                progress(move.state)
+                await asyncio.wait((moving,), timeout=TELL_EVERY_S)
+        finally:
+            move.stop()
+            await asyncio.wait((moving,))  # for what is being written: somebody may have pressed Ctrl-C
+        moving.result()
+        return move.state
 
 
 def _describe(block: Block | None, elapsed_ms: float) -> Found:

@@ -1,8 +1,7 @@
 """A family of interchangeable embedders, and the one place that opens them: the configured one, or a former one."""
 
 import importlib
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
@@ -13,8 +12,17 @@ from proxy.embedders.base import EMBEDDERS, Embedder
 from proxy.errors import EmbedderError
 from proxy.models import EmbeddingModel
 
-# What embedders of provider openai are called, before their model.
+# What embedders of provider openai are called, before their model; the others have names of their own.
 _OPENAI: Final = "openai:"
+_NAMED: Final = ("none", "local")
+
+
+class _Kind(Protocol):
+    """An embedder's class."""
+
+    name: str
+
+    def __call__(self, **options: Any) -> Embedder: ...
 
 
 def open_embedder(settings: Settings) -> Embedder:
@@ -25,10 +33,10 @@ def open_embedder(settings: Settings) -> Embedder:
     """
     chosen = settings.embedding
     if chosen.provider != "openai":
-        return _make(chosen.provider)
+        return _find(chosen.provider)()
     # A certificate of ours is shown to the upstream alone.
     upstream = settings.upstream if chosen.base_url is None else UpstreamSettings(base_url=chosen.base_url)
-    return _make("openai", model=chosen.model, upstream=upstream, api_key=_read(chosen.api_key))
+    return _find("openai")(model=chosen.model, upstream=upstream, api_key=_read(chosen.api_key))
 
 
 def open_model(settings: Settings, model: EmbeddingModel) -> Embedder:
@@ -47,18 +55,17 @@ def open_model(settings: Settings, model: EmbeddingModel) -> Embedder:
             key = _read(settings.embedding.api_key)
             if settings.embedding.base_url is None:
                 upstream = settings.upstream.model_copy(update={"base_url": model.base_url})
-        return _make("openai", model=model.model, upstream=upstream, api_key=key)
-    if model.provider in EMBEDDERS and model.provider != "openai":
-        embedder = _make(model.provider)
-        if embedder.name == model.name:
-            return embedder
+        return _find("openai")(model=model.model, upstream=upstream, api_key=key)
+    for provider in _NAMED:
+        if _find(provider).name == model.name:
+            return _find(provider)()
     raise EmbedderError(f"{model.name}: this version of memory-proxy has no such model")
 
 
-def name_configured(settings: Settings) -> str | None:
-    """What the configured embedder is called, as far as the configuration tells."""
+def name_configured(settings: Settings) -> str:
+    """What the configured embedder is called."""
     chosen = settings.embedding
-    return f"{_OPENAI}{chosen.model}" if chosen.provider == "openai" else None
+    return f"{_OPENAI}{chosen.model}" if chosen.provider == "openai" else _find(chosen.provider).name
 
 
 def describe(settings: Settings, name: str, dim: int) -> EmbeddingModel:
@@ -81,10 +88,10 @@ def _place(address: Address) -> tuple[str, str | None]:
     return address.origin, address.socket_path
 
 
-def _make(provider: str, **options: Any) -> Embedder:
+def _find(provider: str) -> _Kind:
     module, _, name = EMBEDDERS[provider].partition(":")
-    factory: Callable[..., Embedder] = getattr(importlib.import_module(module), name)
-    return factory(**options)
+    kind: _Kind = getattr(importlib.import_module(module), name)
+    return kind
 
 
 def _read(key: SecretStr | None) -> str:

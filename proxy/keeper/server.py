@@ -19,6 +19,7 @@ from proxy.keeper import frames, wire
 from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
@@ -60,6 +61,7 @@ class KeeperServer:
     def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
         self._workshop = workshop
+        self._reembedding = Reembedding(vault, give_way=workshop.give_way)
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
@@ -69,6 +71,7 @@ class KeeperServer:
         # Raises StoreError while changes by others would go unnoticed, so that nothing may be loaded.
         self.check: Callable[[], None] = lambda: None
         vault.on_change = self._announce
+        vault.embeddings.on_switch = lambda: self.forget(None)
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
             wire.ListMemories: lambda call: vault.memories(
@@ -87,6 +90,8 @@ class KeeperServer:
                 call.lines.split(b"\n"), first_line=call.first_line, tenant=call.tenant
             ),
             wire.Flush: self._flush,
+            wire.Reembed: self._reembed,
+            wire.GetReembedding: self._tell_of_reembedding,
             wire.Status: self._status,
         }
 
@@ -229,6 +234,15 @@ class KeeperServer:
     async def _drop_failed(self, _: wire.DropFailed) -> wire.Settled:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
+    async def _reembed(self, call: wire.Reembed) -> wire.ReembeddingState:
+        await self._vault.embeddings.settle()
+        self._reembedding.start(self._tasks, again=call.again)
+        return self._reembedding.state
+
+    async def _tell_of_reembedding(self, _: wire.GetReembedding) -> wire.ReembeddingState:
+        await self._vault.embeddings.settle()
+        return self._reembedding.state
+
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         trouble = self._workshop.worker.trouble
         try:
@@ -248,6 +262,7 @@ class KeeperServer:
             counts.oldest_age_s,
             trouble,
             counts.extracting,
+            self._reembedding.summary,
         )
 
 
@@ -318,7 +333,7 @@ def _join_replicas(settings: Settings, vault: Vault, keeper: KeeperServer, tasks
     from proxy.sharing.channel import Channel
 
     channel = Channel(settings)
-    feed = Feed(channel, keeper, refresh_s=settings.store.refresh_s)
+    feed = Feed(channel, keeper, look=vault.embeddings.look, refresh_s=settings.store.refresh_s)
     keeper.check = feed.check
     vault.on_change = feed.tell
     vault.told = feed.flush
@@ -340,6 +355,7 @@ async def _prepare(vault: Vault) -> None:
         else:
             if delay_s > FIRST_DELAY_S:
                 log.info("store_ready")
+            vault.embeddings.tell()
             return
 
 

@@ -77,7 +77,7 @@ class Vault:
         # Returns when whoever follows has heard of what *on_change* was told: while it is still our turn.
         self.told: Callable[[], Awaitable[None]] = _tell_nobody
         self.catalogue = Catalogue(store, None if settings.journal.redis_url is None else settings.store.refresh_s)
-        self._store = store
+        self.store = store
         self._embedder = embedder
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
         self._redactor = Redactor(settings.redaction)
@@ -108,14 +108,14 @@ class Vault:
         Raises:
             StoreError: it could not be read; the calls will try again.
         """
-        await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self.store.prepare)
         await self.embeddings.settle()
         await self.catalogue.prepare()
 
     async def load(self, scope: Scope) -> Pack:
         """All memories of a user that hold, packed."""
         model = await self.embeddings.settle()
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
         return await asyncio.to_thread(self._pack, scope, rows, model)
 
     async def load_parts(self, scope: Scope) -> AsyncGenerator[wire.Part, None]:
@@ -124,7 +124,7 @@ class Vault:
             yield wire.Part(make_pack([]), 0, off=True)
             return
         model = await self.embeddings.settle()
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
         left = len(rows)
         while True:
             start = max(0, left - PART)
@@ -134,13 +134,13 @@ class Vault:
             left = start
 
     def _pack(self, scope: Scope, rows: Sequence[str], model: EmbeddingModel | None) -> Pack:
-        records = self._store.fetch(scope, rows)
+        records = self.store.fetch(scope, rows)
         holding = [record for record in records if record.memory.superseded_by is None]
         return make_pack([refresh(record, model) for record in holding], model)
 
     async def fetch(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no order."""
-        return await asyncio.to_thread(self._store.fetch_ids, scope, ids)
+        return await asyncio.to_thread(self.store.fetch_ids, scope, ids)
 
     async def shelf(self, scope: Scope) -> Shelf:
         """What is known of a user's memories. The caller has the turn, and changes nothing."""
@@ -268,11 +268,11 @@ class Vault:
         return sign(receipt, erased)
 
     async def _erase_user(self, scope: Scope) -> tuple[list[str], int]:
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
-        records = await asyncio.to_thread(self._store.fetch, scope, rows)
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
+        records = await asyncio.to_thread(self.store.fetch, scope, rows)
         await self._bury(scope, records, everything=True)
         entries = await asyncio.to_thread(self.journal.erase, scope)
-        await asyncio.to_thread(self._store.delete_user, scope)
+        await asyncio.to_thread(self.store.delete_user, scope)
         await self.catalogue.forget(scope)
         self.scribe.forget(scope)
         self.on_change(wire.Changed(scope, everything=True))
@@ -344,7 +344,7 @@ class Vault:
         """Closes the store, the journal and the embedder."""
         await self.embeddings.aclose()
         await self._embedder.aclose()
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self.store.close)
         await asyncio.to_thread(self.journal.close)
         await self.turns.aclose()
         await asyncio.to_thread(self.ledger.close)

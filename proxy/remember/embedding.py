@@ -59,7 +59,7 @@ class Embeddings:
         self._ledger = ledger
         self._metrics = metrics
         # Else this process is the only one that could change it.
-        self._shared = settings.journal.redis_url is not None
+        self.is_shared = settings.journal.redis_url is not None
         self._looked = False
         self._looking = asyncio.Lock()
         self._embedders: dict[EmbeddingModel, Embedder] = {}
@@ -81,6 +81,11 @@ class Embeddings:
         """Whether another model is configured than the one in force. By its name: where it answers may change."""
         return self.serving is not None and self.serving.name != self.configured
 
+    def tell(self) -> None:
+        """A line for the log, where another model is configured."""
+        if self.differs:
+            log.warning("embedding_differs", serving=str(self.serving), configured=self.configured, advice=WAY_OUT)
+
     async def settle(self) -> EmbeddingModel | None:
         """The model in force, once that is known. Raises StoreError where it cannot be found out."""
         if not self._looked:
@@ -94,6 +99,12 @@ class Embeddings:
             if noted is None and not self._looked:
                 noted = await asyncio.to_thread(survey, self._store, self._ledger, self._settings)
             self._take(noted)
+
+    async def look_again(self) -> Embedding | None:
+        """What the ledger says at this moment, for whoever has a turn to write. Raises as :meth:`look`."""
+        if self.is_shared or not self._looked:
+            await self.look()
+        return self.noted
 
     async def change(self, old: Embedding | None, new: Embedding) -> bool:
         """Notes *new* if *old* is what the ledger says. Afterwards it is known here what it says."""
@@ -109,10 +120,10 @@ class Embeddings:
         before, self.noted = self.serving, noted
         first, self._looked = not self._looked, True
         self._metrics.gauge("embedding_differs").set(self.differs)
-        if first and self.differs:
-            log.warning("embedding_differs", serving=str(self.serving), configured=self.configured, advice=WAY_OUT)
-        if not first and self.serving is not None and not self.serving.compares_with(before):
-            log.info("embedding_in_force", model=str(self.serving))
+        if first or self.serving is None or self.serving.compares_with(before):
+            return
+        log.info("embedding_in_force", model=str(self.serving))
+        if before is not None or self.serving.dim:  # else all have words alone, as before
             self.on_switch()
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
@@ -125,11 +136,10 @@ class Embeddings:
             EmbedderError: the configured model has no vectors for now.
             StoreError: it cannot be found out, or noted, which model is in force.
         """
-        if self._shared or not self._looked:
-            await self.look()
-        if texts and self.noted is None:
+        noted = await self.look_again()
+        if texts and noted is None:
             await self._claim(texts[0])
-        noted = self.noted
+            noted = self.noted
         if not texts or noted is None:
             return Embedded(WORDS_ALONE, WORDS_ALONE, noted)
         return Embedded(await self._embed_for_now(noted.serving, texts), await self._embed_ahead(noted, texts), noted)

@@ -100,6 +100,14 @@ def keep_vectors(record: Record, embedding: Embedding | None) -> Record:
     )
 
 
+def add_vector(record: Record, embedding: Embedding, model: EmbeddingModel, vector: bytes) -> Record:
+    """*record* with the *vector* that one of the two models of *embedding* has made of it."""
+    record = keep_vectors(record, embedding)
+    if model.compares_with(embedding.serving):
+        return msgspec.structs.replace(record, vector=vector, model=model.label)
+    return msgspec.structs.replace(record, other_vector=vector, other_model=model.label)
+
+
 def find_stated(memory: Memory) -> tuple[Statement, ...]:
     """What the user states: the assistant's sentences about the user are guesses."""
     return find_statements(memory.text) if memory.role == "user" else ()
