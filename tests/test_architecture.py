@@ -25,7 +25,13 @@ FLOORS: list[set[str]] = [
     {"proxy.keeper.workshop", "proxy.keeper.bulletin", "proxy.keeper.feed", "proxy.keeper.reembedding"},
     {"proxy.keeper.mover"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock", "proxy.workers"},
-    {"proxy.recall", "proxy.keeper.supervise", "proxy.keeper.catalogue", "proxy.keeper.erasure"},
+    {
+        "proxy.recall",
+        "proxy.keeper.supervise",
+        "proxy.keeper.catalogue",
+        "proxy.keeper.erasure",
+        "proxy.keeper.migration",
+    },
     {"proxy.keeper.link"},
     {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
     {
@@ -57,6 +63,7 @@ KEEPER_ONLY = (
     "proxy.keeper.catalogue",
     "proxy.keeper.erasure",
     "proxy.keeper.lock",
+    "proxy.keeper.migration",
     "proxy.keeper.mover",
     "proxy.keeper.reembedding",
     "proxy.remember",

@@ -11,6 +11,7 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
+from proxy import versions
 from proxy.cli import output
 from proxy.cli.opening import open_backend
 from proxy.config import POINTS_AT_ITSELF, Settings
@@ -133,6 +134,8 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
     data_dir = settings.data_dir
     try:
         with DataDirLock(data_dir, Holder(os.getpid(), "memory-proxy check")):
+            if (finding := check_version(settings)) is not None:
+                return [finding]
             found = await asyncio.to_thread(check_store, settings)
             if settings.journal.redis_url is None:
                 found.append(await asyncio.to_thread(check_journal, data_dir))
@@ -145,6 +148,27 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
     except OSError as exc:
         why = f"{data_dir}: {exc.strerror or exc}"
         return [Finding("data directory", "failed", why, "make it writable for this user, or set data_dir")]
+
+
+def check_version(settings: Settings) -> Finding | None:
+    """Whether what is stored is of another version than this program's, so that it has to be left alone."""
+    from proxy.keeper.migration import measure_copy
+
+    data_dir, name = settings.data_dir, "data directory"
+    try:
+        version = versions.read_version(data_dir)
+    except StoreError as exc:
+        return Finding(name, "failed", str(exc))
+    if version is None:
+        versions.write_version(data_dir)
+    if version in (None, versions.SCHEMA):
+        return None
+    need, free = (size >> 20 for size in measure_copy(settings))
+    found = f"version {version}; the next start makes it version {versions.SCHEMA}, after it has copied it"
+    if need > free:
+        advice = f"make room in {data_dir}, or make backups in it a link to a larger disk"
+        return Finding(name, "failed", f"{found}, for which {need:,} MB have to be free, and {free:,} are", advice)
+    return Finding(name, "note", f"{found} ({need:,} MB); store and journal were not opened")
 
 
 def check_store(settings: Settings) -> list[Finding]:

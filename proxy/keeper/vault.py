@@ -11,18 +11,17 @@ from typing import Final
 
 import msgspec
 
-from proxy import chain
 from proxy.config import Settings
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder
 from proxy.embedders.measured import measure
 from proxy.extraction import Extraction
-from proxy.keeper import wire
+from proxy.keeper import migration, wire
 from proxy.keeper.catalogue import Catalogue, isoformat
-from proxy.keeper.erasure import find_related, sign, strike_out
+from proxy.keeper.erasure import find_digests, find_related, sign, strike_out
 from proxy.keeper.lock import Holder, lock_data_dir
 from proxy.ledger import Ledger, Standing, open_ledger
-from proxy.models import EmbeddingModel, Exchange, Memory, Message, Pack, Record, Scope, now
+from proxy.models import EmbeddingModel, Exchange, Memory, Pack, Record, Scope, now
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
@@ -82,6 +81,7 @@ class Vault:
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
         self._redactor = Redactor(settings.redaction)
         self._retention = settings.retention
+        self._settings = settings
 
     @property
     def on_change(self) -> OnChange:
@@ -109,7 +109,8 @@ class Vault:
             StoreError: it could not be read; the calls will try again.
         """
         await asyncio.to_thread(self.store.prepare)
-        await self.embeddings.settle()
+        await asyncio.to_thread(migration.migrate, self._settings, self.ledger, self.store)
+        await self.embeddings.prepare()
         await self.catalogue.prepare()
 
     async def load(self, scope: Scope) -> Pack:
@@ -243,7 +244,8 @@ class Vault:
             await self.told()
 
     async def apply_retention(self) -> None:
-        """Removes what has become too old, of every user. Raises StoreError."""
+        """Removes what has become too old, of every user, and copies that a migration has made. Raises StoreError."""
+        await asyncio.to_thread(migration.prune, self._settings.data_dir, older_than_s=migration.KEPT_S)
         if self._retention.max_age_days is None:
             return
         for scope in await self.catalogue.scopes():
@@ -257,6 +259,7 @@ class Vault:
         Before anything else it is noted for good that this was erased and when, so that neither work under way nor
         history that a client sends again brings it back.
         """
+        await asyncio.to_thread(migration.prune, self._settings.data_dir)
         self.on_erase(scope)
         async with self.writing(scope):
             at = now()
@@ -294,10 +297,7 @@ class Vault:
 
     async def _bury(self, scope: Scope, records: Sequence[Record], *, everything: bool = False) -> set[bytes]:
         """Notes that these are erased; answers the digests by which they are known when they are sent again."""
-        said = [Message(record.memory.role, record.memory.text) for record in records if record.memory.kind == "turn"]
-        digests = {chain.digest(scope, message) for message in said}
-        # What was masked has another text than the client's, but the same place.
-        digests |= {record.chain for record in records if record.chain and record.memory.kind == "turn"}
+        digests = find_digests(scope, records)
         ids = None if everything else [record.memory.id for record in records]
         await asyncio.to_thread(self.ledger.bury, scope.key, at=now(), memory_ids=ids, digests=digests)
         return digests
@@ -369,9 +369,14 @@ async def open_vault(
     with lock_data_dir(settings, holder, patience_s=patience_s, exclusive=exclusive) as owner:
         metrics = Metrics("keeper")
         embedder = measure(open_embedder(settings), partial(metrics.observe, "embed_seconds"))
+        if owner:
+            await asyncio.to_thread(migration.prepare, settings)
         ledger = await asyncio.to_thread(open_ledger, settings)
         store = await asyncio.to_thread(open_store, settings, ledger)
         store = MeasuredStore(store, partial(_note_call, metrics))
+        if settings.store.mode == "embedded" and settings.journal.redis_url is None:
+            # Else there are servers, which may be away for now: see Vault.prepare.
+            await asyncio.to_thread(migration.migrate, settings, ledger, store)
         vault = Vault(store, embedder, open_access(settings, owner=owner), ledger, settings, metrics)
         try:
             yield vault

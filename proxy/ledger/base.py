@@ -96,6 +96,12 @@ class Ledger(Protocol):
     def read_standings(self, user_keys: Iterable[str]) -> dict[str, Standing]:
         """How it is with each of these users."""
 
+    def read_version(self) -> int | None:
+        """The version of what replicas share; None where there is a data directory to say so."""
+
+    def write_version(self, version: int) -> None:
+        """It is of this *version* from now on, or of a later one if it was. Does nothing for a data directory."""
+
     def count_rows(self, user_keys: Sequence[str]) -> int:
         """How many rows the store has of these users together."""
 

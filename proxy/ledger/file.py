@@ -170,6 +170,12 @@ class FileLedger:
         """How it is with each of these users."""
         return {key: Standing(self.is_off(key), self.tombstone(key)) for key in user_keys}
 
+    def read_version(self) -> None:
+        """The data directory has a version."""
+
+    def write_version(self, version: int) -> None:
+        """The data directory has it written."""
+
     def count_rows(self, user_keys: Sequence[str]) -> int:
         """How many rows the store has of these users together."""
         with self._database.reading() as connection:

@@ -241,6 +241,8 @@ return count
 """
 )
 
+VERSION: Final = _HEAD + "return version"
+
 # batch: the version from now on.
 STAMP: Final = _HEAD + "if batch > tonumber(version) then redis.call('SET', KEYS[7], batch) end"
 

@@ -205,9 +205,13 @@ class SharedLedger:
         before = b"" if old is None else msgspec.json.encode(old)
         return bool(self._run(scripts.CHANGE_EMBEDDING, (before.decode(), msgspec.json.encode(new).decode())))
 
-    def stamp(self, schema: int) -> None:
-        """What is in Redis is of this version, or of a later one if it was."""
-        self._run(scripts.STAMP, schema)
+    def read_version(self) -> int:
+        """The version of what replicas share."""
+        return int(self._run(scripts.VERSION, None))
+
+    def write_version(self, version: int) -> None:
+        """It is of this *version* from now on, or of a later one if it was."""
+        self._run(scripts.STAMP, version)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -86,6 +86,17 @@ class Embeddings:
         if self.differs:
             log.warning("embedding_differs", serving=str(self.serving), configured=self.configured, advice=WAY_OUT)
 
+    async def prepare(self) -> None:
+        """Finds out which model is in force, and notes where it answers now, for when it is configured no more."""
+        await self.settle()
+        noted = self.noted
+        if noted is None or self.differs:
+            return
+        serving = noted.serving
+        address = describe(self._settings, serving.name, serving.dim).base_url
+        if address != serving.base_url:
+            await self.change(noted, msgspec.structs.replace(noted, serving=_move(serving, address)))
+
     async def settle(self) -> EmbeddingModel | None:
         """The model in force, once that is known. Raises StoreError where it cannot be found out."""
         if not self._looked:
@@ -210,6 +221,10 @@ class Embeddings:
         for model, embedder in self._embedders.items():
             if model.name != self.configured:
                 await embedder.aclose()
+
+
+def _move(model: EmbeddingModel, address: str | None) -> EmbeddingModel:
+    return msgspec.structs.replace(model, base_url=address)
 
 
 def _count_miss(noted: Embedding) -> Embedding:
