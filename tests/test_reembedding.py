@@ -1,5 +1,10 @@
 """A change of the embedding model: memories are found by the old vectors until all have new ones, and never by both."""
 
+import asyncio
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,6 +22,7 @@ from proxy.keeper.vault import Vault, open_vault
 from proxy.models import Memory, Message, Pack, Record, Scope
 from proxy.remember.segment import make_turn
 from tests.embedding_models import SIZES, Models, packed, serving_models
+from tests.processes import clean_environment
 
 USERS = [Scope(f"user {number}") for number in range(5)]
 ADA = USERS[0]
@@ -259,7 +265,7 @@ async def test_another_size_is_written_nowhere(models: Models, tmp_path: Path) -
         await remember(vault, ADA, "said meanwhile", conversation="d")
         assert_all_of("old", await load(vault))
         models.sizes.clear()
-        assert await move.run()
+        assert await Reembedding(vault).run()
         assert_all_of("new", await load(vault))
 
 
@@ -469,3 +475,29 @@ async def test_the_key_goes_home_only(models: Models, tmp_path: Path) -> None:
         await remember(vault, ADA, "and later", conversation="e")
         assert_all_of("old", [await vault.load(ADA)])
     assert models.keys == {"Bearer none"}
+
+
+async def test_kills_at_any_moment(models: Models, tmp_path: Path) -> None:
+    """kill -9 before some of the steps that write: everything goes by one model, and goes on to the other."""
+    async with opened(models, tmp_path, "old") as vault:
+        await fill(vault)
+    # Of ten batches. The last time all is moved, and it is about to say so.
+    chance = random.Random(7)
+    steps = {"_write": chance.randint(1, 3), "settle_keys": chance.randint(1, 3), "change_embedding": 1}
+    said: list[str] = []
+    for step, moment in steps.items():
+        what = (str(tmp_path), models.url, "new", step, str(moment))
+        victim = [sys.executable, "-P", "-m", "tests.reembedding_victim", *what]
+        done = await asyncio.to_thread(
+            subprocess.run, victim, env=clean_environment(), capture_output=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        async with opened(models, tmp_path, "new") as vault:
+            assert_all_of("old", await load(vault))
+            await remember(vault, ADA, f"said after {len(said)} kills", conversation=f"c{len(said)}")
+        said.append(step)
+    async with opened(models, tmp_path, "new") as vault:
+        assert await Reembedding(vault).run()
+        packs = await load(vault)
+        assert_all_of("new", packs)
+        assert sum(len(pack.memories) for pack in packs) == EACH * len(USERS) + len(said)

@@ -109,6 +109,7 @@ class Direct:
         return await asyncio.to_thread(self._vault.journal.drop_failed)
 
     async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        await self._vault.embeddings.settle()
         move, tasks = Reembedding(self._vault, batch=BATCH), Tasks()
         moving = tasks.spawn(move.run(again=again), name="reembed", awaited=True)
         try:

@@ -114,13 +114,13 @@ def back_up(settings: Settings, version: int) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if any(folder.glob(f"{version}-*")):
         return
-    remove_indexes(settings.data_dir / "chroma")  # as with every start, they are begun anew
     need, free = measure_copy(settings)
     if need > free:
         raise StoreError(
             f"{folder}: before an older data directory is migrated, it is copied there; that takes {need >> 20:,} MB, "
             f"and {free >> 20:,} are free: make room, or make {FOLDER} a link to a larger disk"
         )
+    remove_indexes(settings.data_dir / "chroma")  # as with every start, they are begun anew
     draft = folder / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
