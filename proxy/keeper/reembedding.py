@@ -22,13 +22,11 @@ from proxy.errors import EmbedderError, MemoryProxyError, StoreError
 from proxy.journal.backoff import delay
 from proxy.keeper import wire
 from proxy.keeper.mover import InterruptionError, Mover, Progress
-from proxy.keeper.vault import Vault
+from proxy.keeper.vault import BATCH, Vault
 from proxy.models import PARTS, Embedding, EmbeddingModel
 from proxy.remember.embedding import WAY_OUT
 from proxy.tasks import Tasks
 
-# Memories that the keeper writes at once, while what was just said waits for its turn: 100 ms.
-BATCH: Final = 128
 # After so many attempts in a row that came to nothing, within a minute and a half, somebody has to look.
 ATTEMPTS: Final = 8
 FIRST_DELAY_S: Final = 1.0

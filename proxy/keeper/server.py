@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -42,6 +42,8 @@ INQUIRY_S: Final = 1.0
 MAX_UNREAD: Final = 64 << 20
 # For what is told of the journal together with how this process is.
 COUNT_S: Final = 2.0
+# Longer than that nobody gives way.
+WAY_S: Final = 0.5
 # Threads that wait for a Chroma server rather than work.
 REMOTE_THREADS: Final = 32
 # How long to wait before what could not be read ahead is tried again: ever longer.
@@ -61,7 +63,10 @@ class KeeperServer:
     def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
         self._workshop = workshop
-        self._reembedding = Reembedding(vault, give_way=workshop.give_way)
+        self._reembedding = Reembedding(vault, give_way=self._give_way)
+        self._loads = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
@@ -155,6 +160,10 @@ class KeeperServer:
     async def _send_parts(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         """Sends all parts but the last, which is the answer. Reads the store no faster than the edge reads."""
         self.check()
+        with self._loading():
+            return await self._send(writer, number, scope)
+
+    async def _send(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         reply = b""
         async with aclosing(self._vault.load_parts(scope)) as parts:
             async for part in parts:
@@ -164,6 +173,24 @@ class KeeperServer:
                 if writer.is_closing():
                     break
         return reply
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        self._loads += 1
+        self._at_rest.clear()
+        try:
+            yield
+        finally:
+            self._loads -= 1
+            if not self._loads:
+                self._at_rest.set()
+
+    async def _give_way(self) -> None:
+        """Chats wait for what is loaded: what can wait lets that go first, and what was said last."""
+        await self._workshop.give_way()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAY_S):
+                await self._at_rest.wait()
 
     def _announce(self, change: wire.Changed) -> None:
         self.pass_on(change.scope.key, change)
