@@ -234,10 +234,10 @@ async def test_statements_of_an_older_analysis_are_made_anew(monkeypatch: pytest
     (memory,) = turns(ADA, "I am Ada.")
     stale = Record(memory, b"", b"", ANALYSIS - 1)
     monkeypatch.setattr("proxy.remember.records.find_statements", lambda text: (Statement(0, len(text), "fact"),))
-    made = refresh(stale, "")
+    made = refresh(stale, None)
     assert (made.statements, made.analysis) == ((Statement(0, 9, "fact"),), ANALYSIS)
     assert made.terms
-    assert refresh(made, "") is made
+    assert refresh(made, None) is made
 
 
 def test_records_stored_before_there_were_statements_are_read() -> None:
@@ -319,18 +319,16 @@ async def test_what_was_not_stored_is_not_announced(vault: Vault, monkeypatch: p
     assert (await vault.take_in([talk("ada", "one")])).stored == 1
 
 
-async def test_vectors_of_another_model_are_left_out(settings: Settings) -> None:
-    """After a change of the embedder old vectors do not compare; the words still find, and new ones get vectors."""
-    async with open_vault(settings, HOLDER) as vault:
-        await vault.take_in([talk("ada", "one")])
+async def test_the_model_in_force_stays_so(settings: Settings) -> None:
+    """Another one may be configured: what is stored goes on having vectors of the first one, and those alone."""
     local = config.load(flags={"data_dir": settings.data_dir})
     async with open_vault(local, HOLDER) as vault:
+        await vault.take_in([talk("ada", "one")])
+    async with open_vault(settings, HOLDER) as vault:
         await vault.take_in([talk("ada", "two", conversation="d")])
         pack = await vault.load(ADA)
-        assert (len(pack.memories), pack.dim) == (2, 256)
-    async with open_vault(settings, HOLDER) as vault:
-        pack = await vault.load(ADA)
-        assert (len(pack.memories), pack.dim) == (2, 0)
+        assert (len(pack.memories), pack.dim, pack.model) == (2, 256, vault.embeddings.serving)
+        assert any(pack.vectors[512:])
 
 
 async def test_a_directory_is_opened_once(settings: Settings, vault: Vault) -> None:

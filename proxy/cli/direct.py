@@ -8,15 +8,17 @@ from typing import Final
 
 import msgspec
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Found, tell_block
 from proxy.errors import MemoryProxyError
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
-from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
+from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt, ReembeddingState
 from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import find_block
 from proxy.recall.explaining import explain
 from proxy.recall.query import Query
+from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
@@ -51,8 +53,8 @@ class Direct:
         began = time.perf_counter()
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
         asked = Query.from_dialogue([Message("user", query)], asked_at=now())
-        vector = (await self._vault.embedder.embed([asked.topic(working_set.speakers)]))[0]
-        asked = asked.with_vector(vector if vector.size else None)
+        vector = await self._vault.embeddings.embed_question(asked.topic(working_set.speakers))
+        asked = asked.with_vector(vector)
         block = find_block(working_set, asked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
         elapsed_ms = (time.perf_counter() - began) * 1000
         if block is None:
@@ -106,3 +108,17 @@ class Direct:
 
     async def drop_failed(self) -> int:
         return await asyncio.to_thread(self._vault.journal.drop_failed)
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        await self._vault.embeddings.settle()
+        move, tasks = Reembedding(self._vault, batch=BATCH), Tasks()
+        moving = tasks.spawn(move.run(again=again), name="reembed", awaited=True)
+        try:
+            while not moving.done():
+                progress(move.state)
+                await asyncio.wait((moving,), timeout=TELL_EVERY_S)
+        finally:
+            move.stop()
+            await asyncio.wait((moving,))  # for what is being written: somebody may have pressed Ctrl-C
+        moving.result()
+        return move.state

@@ -17,6 +17,7 @@ from proxy.cli.demo import demo
 from proxy.cli.eval import evaluate_recall
 from proxy.cli.importing import import_file
 from proxy.cli.journal import journal
+from proxy.cli.reembed import reembed
 from proxy.cli.serve import serve
 from proxy.config.sections import Logs
 from proxy.observe import logs
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "forget": forget,
     "import": import_file,
     "journal": journal,
+    "reembed": reembed,
     "bench": bench,
     "eval": evaluate_recall,
 }

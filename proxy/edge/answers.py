@@ -134,12 +134,15 @@ class JournalHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class Readiness(msgspec.Struct, frozen=True):
-    """Whether chats get their memory. *checks*: each part's state, "ok" where it is well."""
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether chats get their memory. *checks*: each part's state, "ok" where it is well. *embedding*: which models are
+    in force and configured, where these are two; that makes nothing unready.
+    """
 
     status: Literal["ready", "degraded"]
     checks: dict[str, str]
     journal: JournalHealth | None
+    embedding: str | None = None
 
 
 class Error(msgspec.Struct, frozen=True):

@@ -82,6 +82,8 @@ class ControlPlane:
             "list_journal": self.list_journal,
             "drop_failed": self.drop_failed,
             "retry_failed": self.retry_failed,
+            "tell_of_reembedding": self.tell_of_reembedding,
+            "reembed": self.reembed,
         }
 
     def _route(self, path: str, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> Route:
@@ -297,6 +299,16 @@ class ControlPlane:
         """``DELETE /memory/journal``: everything that was set aside is given up."""
         done: wire.Settled = await self._keeper.call(wire.DropFailed())
         return _json(answers.Dropped(done.count))
+
+    async def tell_of_reembedding(self, _: Request) -> Response:
+        """``GET /memory/reembed``: which embedding models there are, and how far memories are from one to the other."""
+        state: wire.ReembeddingState = await self._keeper.call(wire.GetReembedding())
+        return _json(state)
+
+    async def reembed(self, request: Request) -> Response:
+        """``POST /memory/reembed``: has all memories moved to the configured model."""
+        state: wire.ReembeddingState = await self._keeper.call(wire.Reembed(parameters.read_again(request)))
+        return _json(state, 202)
 
 
 def render_error(error: ApiError) -> Response:

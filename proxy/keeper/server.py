@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from proxy.keeper import frames, wire
 from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.lock import Holder
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
@@ -41,6 +42,8 @@ INQUIRY_S: Final = 1.0
 MAX_UNREAD: Final = 64 << 20
 # For what is told of the journal together with how this process is.
 COUNT_S: Final = 2.0
+# Longer than that nobody gives way.
+WAY_S: Final = 0.5
 # Threads that wait for a Chroma server rather than work.
 REMOTE_THREADS: Final = 32
 # How long to wait before what could not be read ahead is tried again: ever longer.
@@ -60,6 +63,10 @@ class KeeperServer:
     def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
         self._workshop = workshop
+        self._reembedding = Reembedding(vault, give_way=self._give_way)
+        self._loads = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
@@ -69,6 +76,7 @@ class KeeperServer:
         # Raises StoreError while changes by others would go unnoticed, so that nothing may be loaded.
         self.check: Callable[[], None] = lambda: None
         vault.on_change = self._announce
+        vault.embeddings.on_switch = lambda: self.forget(None)
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
             wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant, call.part),
             wire.ListMemories: lambda call: vault.memories(
@@ -87,6 +95,8 @@ class KeeperServer:
                 call.lines.split(b"\n"), first_line=call.first_line, tenant=call.tenant
             ),
             wire.Flush: self._flush,
+            wire.Reembed: self._reembed,
+            wire.GetReembedding: self._tell_of_reembedding,
             wire.Status: self._status,
         }
 
@@ -153,6 +163,10 @@ class KeeperServer:
     async def _send_parts(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         """Sends all parts but the last, which is the answer. Reads the store no faster than the edge reads."""
         self.check()
+        with self._loading():
+            return await self._send(writer, number, scope)
+
+    async def _send(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         reply = b""
         async with aclosing(self._vault.load_parts(scope)) as parts:
             async for part in parts:
@@ -170,6 +184,24 @@ class KeeperServer:
         for loaded in others.values():
             loaded |= users
         _push(list(others), traced)
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        self._loads += 1
+        self._at_rest.clear()
+        try:
+            yield
+        finally:
+            self._loads -= 1
+            if not self._loads:
+                self._at_rest.set()
+
+    async def _give_way(self) -> None:
+        """Chats wait for what is loaded: what can wait lets that go first, and what was said last."""
+        await self._workshop.give_way()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAY_S):
+                await self._at_rest.wait()
 
     def _announce(self, change: wire.Changed) -> None:
         self.pass_on(change.scope.key, change)
@@ -240,6 +272,15 @@ class KeeperServer:
     async def _drop_failed(self, _: wire.DropFailed) -> wire.Settled:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
+    async def _reembed(self, call: wire.Reembed) -> wire.ReembeddingState:
+        await self._vault.embeddings.settle()
+        self._reembedding.start(self._tasks, again=call.again)
+        return self._reembedding.state
+
+    async def _tell_of_reembedding(self, _: wire.GetReembedding) -> wire.ReembeddingState:
+        await self._vault.embeddings.settle()
+        return self._reembedding.state
+
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         trouble = self._workshop.worker.trouble
         try:
@@ -259,6 +300,7 @@ class KeeperServer:
             counts.oldest_age_s,
             trouble,
             counts.extracting,
+            self._reembedding.summary,
         )
 
 
@@ -329,7 +371,7 @@ def _join_replicas(settings: Settings, vault: Vault, keeper: KeeperServer, tasks
     from proxy.sharing.channel import Channel
 
     channel = Channel(settings)
-    feed = Feed(channel, keeper, refresh_s=settings.store.refresh_s)
+    feed = Feed(channel, keeper, look=vault.embeddings.look, refresh_s=settings.store.refresh_s)
     keeper.check = feed.check
     vault.on_change = feed.tell
     vault.told = feed.flush
@@ -351,6 +393,7 @@ async def _prepare(vault: Vault) -> None:
         else:
             if delay_s > FIRST_DELAY_S:
                 log.info("store_ready")
+            vault.embeddings.tell()
             return
 
 

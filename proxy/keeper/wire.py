@@ -4,7 +4,7 @@ A call carries one of the request structs below and is answered by an envelope o
 push has number 0 and is answered by nothing.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from proxy.observe.traces import Trace
 # Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
 # moves no page.
 Cursor = tuple[float, str]
+Movement = Literal["settled", "due", "moving", "verifying", "failed"]
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):
@@ -100,8 +101,30 @@ class Imported(msgspec.Struct, frozen=True):
     unnamed: int = 0
 
 
+class ReembeddingState(msgspec.Struct, frozen=True):
+    """How it is with embedding models: *serving* is in force, *target* the one that memories are on their way to.
+
+    *state*: ``settled`` when the configured one is in force, ``due`` when another one is, ``moving`` and then
+    ``verifying`` while memories are given their new vectors, ``failed`` when that has ended with *error*. *done*: how
+    many of the *total* have theirs; *moved*: how many were given it since it was begun last, so many a second.
+    """
+
+    state: Movement
+    serving: str | None
+    configured: str
+    target: str | None = None
+    total: int = 0
+    done: int = 0
+    moved: int = 0
+    rate: float = 0.0
+    error: str | None = None
+
+
 class KeeperStatus(msgspec.Struct, frozen=True):
-    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works).
+
+    *embedding*: what there is to tell of embedding models, if there is anything.
+    """
 
     pid: int
     pending: int
@@ -109,6 +132,7 @@ class KeeperStatus(msgspec.Struct, frozen=True):
     oldest_age_s: float | None
     trouble: str | None
     extracting: int = 0
+    embedding: str | None = None
 
 
 class Scraped(msgspec.Struct, frozen=True):
@@ -290,6 +314,21 @@ class GetReports(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = Reports
 
 
+class Reembed(Request, frozen=True, tag=True):
+    """Moves all memories to the configured embedding model, if that is not being done. *again*: also those that have
+    vectors of a model of its name.
+    """
+
+    again: bool = False
+    reply: ClassVar[Any] = ReembeddingState
+
+
+class GetReembedding(Request, frozen=True, tag=True):
+    """How far is that?"""
+
+    reply: ClassVar[Any] = ReembeddingState
+
+
 class Status(Request, frozen=True, tag=True):
     """How are you?"""
 
@@ -317,6 +356,8 @@ AnyRequest = (
     | Traced
     | Scrape
     | GetReports
+    | Reembed
+    | GetReembedding
     | Status
 )
 

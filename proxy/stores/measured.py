@@ -79,6 +79,16 @@ class MeasuredStore:
         with self._timed("users"):
             return self._store.activity()
 
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """As :class:`Store` has it."""
+        with self._timed("users"):
+            return self._store.first_users(limit)
+
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """As :class:`Store` has it."""
+        with self._timed("list"):
+            return self._store.count(scopes)
+
     def close(self) -> None:
         """As :class:`Store` has it."""
         self._store.close()
