@@ -11,8 +11,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from proxy.errors import StoreError
 from proxy.keeper import wire
 from proxy.models import Memory, Scope
+from proxy.remember.exported import describe
 from proxy.stores.base import Activity, KnownUser, Store
 
 Item = TypeVar("Item")
@@ -20,6 +22,8 @@ Item = TypeVar("Item")
 
 # Of users of one part, whose activity was noted last.
 _RECENT: Final = 1_000
+# Of reading what others erase, or put again, at the same time.
+_ATTEMPTS: Final = 3
 
 
 class Catalogue:
@@ -64,8 +68,21 @@ class Catalogue:
         return await asyncio.to_thread(self._store.list_rows, scope)
 
     async def read(self, scope: Scope, rows: Sequence[str]) -> list[Memory]:
-        """The user's memories in *rows*, without those that were erased meanwhile."""
-        return [record.memory for record in await asyncio.to_thread(self._store.fetch, scope, rows)]
+        """The user's memories in *rows* as an export has them, without those that were erased meanwhile.
+
+        Raises:
+            StoreError: one is there and cannot be read, so that what was read would pass for all that there is.
+        """
+        return await asyncio.to_thread(self._read, scope, rows)
+
+    def _read(self, scope: Scope, rows: Sequence[str]) -> list[Memory]:
+        for _ in range(_ATTEMPTS):
+            records = self._store.fetch(scope, rows)
+            if len(records) == len(rows):
+                return [describe(record) for record in records]
+            there = set(self._store.list_rows(scope))
+            rows = [row for row in rows if row in there]
+        raise StoreError(f"{len(rows) - len(records):,} memories of {len(rows):,} are there and cannot be read")
 
     async def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""

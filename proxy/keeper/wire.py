@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.models import Memory, Pack, Scope
+from proxy.models import Exported, Memory, Pack, Scope
 from proxy.observe.exposition import Family
 
 # Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
@@ -180,11 +180,11 @@ class ListRows(Request, frozen=True, tag=True):
 
 
 class ReadRows(Request, frozen=True, tag=True):
-    """One user's memories in some rows; those that were erased meanwhile are missing."""
+    """One user's memories in some rows, as an export has them; those that were erased meanwhile are missing."""
 
     scope: Scope
     rows: list[str]
-    reply: ClassVar[Any] = list[Memory]
+    reply: ClassVar[Any] = list[Exported]
 
 
 class Erase(Request, frozen=True, tag=True):
