@@ -3,13 +3,13 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
-from proxy.edge.answers import Found, Scored
+from proxy.edge.answers import Found, Scored, write_lines
 from proxy.errors import MemoryProxyError
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
@@ -21,6 +21,8 @@ from proxy.workingset import WorkingSet
 
 # Memories written at once. The keeper takes fewer, because users wait for it meanwhile.
 BATCH: Final = 256
+# Memories of an export that are read at once.
+PAGE: Final = 500
 
 
 class Direct:
@@ -74,6 +76,12 @@ class Direct:
         if memory_id is not None and not receipt.memories:
             raise MemoryProxyError(NO_SUCH_MEMORY)
         return receipt
+
+    async def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        catalogue = self._vault.catalogue
+        rows = await catalogue.rows(scope)
+        for start in range(0, len(rows), PAGE):
+            yield write_lines(await catalogue.read(scope, rows[start : start + PAGE]), superseded=superseded)
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         return await self._vault.take_in(

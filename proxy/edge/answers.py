@@ -1,5 +1,6 @@
 """What the control plane answers, as it is sent and as its document describes it."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -104,3 +105,10 @@ class ErrorBody(msgspec.Struct, frozen=True):
     """How every error is answered."""
 
     error: Error
+
+
+def write_lines(memories: Iterable[Memory], *, superseded: bool) -> bytes:
+    """*memories* as JSON Lines; without *superseded* only those that hold."""
+    return b"".join(
+        msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
+    )

@@ -208,9 +208,7 @@ class ControlPlane:
         for start in range(0, len(rows), EXPORT_PAGE):
             call = wire.ReadRows(scope, rows[start : start + EXPORT_PAGE])
             memories: list[Exported] = await self._keeper.call(call)
-            yield b"".join(
-                msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
-            )
+            yield answers.write_lines(memories, superseded=superseded)
 
     async def flush(self, _: Request) -> Response:
         """``POST /memory/flush``."""

@@ -82,8 +82,8 @@ def _find_joint(shelf: Shelf, exchange: Exchange) -> bytes | None:
 
 
 def _begins(exchange: Exchange, item: Item) -> bool:
-    """Whether for an import the conversation begins with *item*. Where a client names it, and may send its last messages
-    only, *exchange* has to begin with the same words.
+    """Whether for an import the conversation begins with *item*. Where a client names it, and may send its last
+    messages only, *exchange* has to begin with the same words.
     """
     starts = {chain.start(exchange.scope, exchange.conversation_id), chain.start(exchange.scope, None)}
     return item.parent in starts and (not exchange.named or _follows(item, chain.split(exchange.links)[0]))
