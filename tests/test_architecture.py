@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock", "proxy.workers"},
     {"proxy.recall", "proxy.keeper.supervise", "proxy.keeper.catalogue", "proxy.keeper.erasure"},
     {"proxy.keeper.link"},
-    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
+    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember", "proxy.imports"},
     {
         "proxy.keeper.wire",
         "proxy.keeper.frames",

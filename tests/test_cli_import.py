@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.importing import read_chunks
+from proxy.imports.files import read_records
 from tests.commands import invoke, make_line, read_json, write_lines
 from tests.processes import REPOSITORY, WAIT_S, clean_environment
 
@@ -99,29 +99,17 @@ def test_an_empty_file_is_imported(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "0 memories stored, 0 already known, 0 lines unreadable\n")
 
 
-def test_chunks_end_where_lines_end() -> None:
-    """Pieces of about the size asked for, each knowing the number of its first line."""
-    file = io.BytesIO(b"one\ntwo\nthree\nfour")
-    chunks = list(read_chunks(file, size=6, longest=100))
-    assert [(chunk.first_line, chunk.lines) for chunk in chunks] == [
-        (1, [b"one\n", b"two\n"]),
-        (3, [b"three\n"]),
-        (4, [b"four"]),
-    ]
-
-
 def test_a_line_without_end_is_not_held() -> None:
     """A line that is too long is reported and left out; the next has its right number."""
     file = io.BytesIO(b"one\n" + b"x" * 100 + b"\ntwo\n" + b"y" * 100)
-    (chunk,) = read_chunks(file, size=1000, longest=10)
-    assert chunk.lines == [b"one\n", b"\n", b"two\n", b"\n"]
-    assert chunk.too_long == [2, 4]
+    found = [(record.number, record.data, record.too_long) for record in read_records(file, longest=10)]
+    assert found == [(1, b"one\n", False), (2, b"", True), (3, b"two\n", False), (4, b"", True)]
 
 
-def test_lines_across_chunks_keep_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_across_pieces_keep_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third line is the third, also when it comes in a later piece."""
-    monkeypatch.setattr("proxy.cli.importing.CHUNK_BYTES", 1)
-    monkeypatch.setattr("proxy.cli.importing.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("proxy.imports.pieces.PIECE_BYTES", 1)
+    monkeypatch.setattr("proxy.imports.files.LONGEST_RECORD", 10_000)
     source = write_lines(tmp_path / "source.jsonl", [*LINES, b"{}\n", b"z" * 10_001])
     result = invoke("import", source, "--data-dir", tmp_path / "data")
     assert result.stdout == "3 memories stored, 0 already known, 2 lines unreadable\n"
