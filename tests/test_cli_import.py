@@ -6,13 +6,12 @@ import os
 import pty
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from proxy.imports.files import read_records
-from tests.commands import invoke, make_line, read_json, write_lines
+from tests.commands import invoke, make_line, read_json, read_terminal, write_lines
 from tests.processes import REPOSITORY, WAIT_S, clean_environment
 
 LINES = [make_line("ada", "I have a dog.", "How nice."), make_line("bob", "I drink tea.")]
@@ -118,16 +117,6 @@ def test_lines_across_pieces_keep_their_numbers(tmp_path: Path, monkeypatch: pyt
     assert told[1] == f"memory-proxy: {source}, line 4: longer than 64 MB"
 
 
-def read_all(terminal: int) -> bytes:
-    """All that has been written to a terminal, which gives it a few kilobytes at a time."""
-    os.set_blocking(terminal, False)
-    shown = b""
-    with suppress(BlockingIOError):
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    return shown
-
-
 def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
     """The bar and the number of memories go to standard error; standard output has only the result."""
     source = write_lines(tmp_path / "source.jsonl", LINES)
@@ -142,7 +131,7 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
             timeout=WAIT_S,
             check=False,
         )
-        shown = read_all(ours)
+        shown = read_terminal(ours)
     finally:
         os.close(ours)
         os.close(theirs)

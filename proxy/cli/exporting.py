@@ -77,6 +77,13 @@ class Sink:
                 self._file.close()
             self._raw.flush()
 
+    def give_up(self) -> None:
+        """Lets go of everything, once nothing more is to be written."""
+        for file in (self._file, self._raw):
+            if file is not sys.stdout.buffer:
+                with suppress(OSError, ValueError):  # what has no room still has none
+                    file.close()
+
     @contextmanager
     def translated(self) -> Iterator[None]:
         """What the system refuses in the block, as an error that says where."""
@@ -139,19 +146,20 @@ def _open_sink(name: str) -> Iterator[Sink]:
     if name == STANDARD_OUTPUT:
         yield Sink(name, sys.stdout.buffer, packed=False)
         return
-    path, packed = Path(name).resolve(), name.endswith(".gz")
+    path = Path(name).resolve()
     with ExitStack() as stack:
         try:
-            aside = _is_file(path)
-            raw = stack.enter_context(_open_aside(path) if aside else path.open("wb"))
+            aside = stack.enter_context(_make_aside(path)) if _is_file(path) else None
+            raw = (aside or path).open("wb")
         except OSError as exc:
             raise MemoryProxyError(f"{name}: cannot be written: {exc.strerror or exc}") from exc
-        sink = Sink(name, raw, packed=packed)
+        sink = Sink(name, raw, packed=name.endswith(".gz"))
+        stack.callback(sink.give_up)
         yield sink
-        if aside:
+        if aside is not None:
             with sink.translated():
                 os.fsync(raw.fileno())
-                Path(raw.name).replace(path)
+                aside.replace(path)
 
 
 def _is_file(path: Path) -> bool:
@@ -163,14 +171,14 @@ def _is_file(path: Path) -> bool:
 
 
 @contextmanager
-def _open_aside(path: Path) -> Iterator[IO[bytes]]:
+def _make_aside(path: Path) -> Iterator[Path]:
     """A file beside *path*, for its owner's eyes only, which is gone at the end unless it has another name then."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as file:
-        try:
-            yield file
-        finally:
-            with suppress(FileNotFoundError):
-                Path(file.name).unlink()
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(number)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 @contextmanager

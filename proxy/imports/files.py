@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from proxy.errors import MemoryProxyError
 from proxy.imports import mem0
 from proxy.imports.base import Record
@@ -212,12 +214,20 @@ def _find_keys(head: bytes) -> tuple[str, ...] | None:
     """In which members of it the elements of a document are; None for a file of lines."""
     if head.startswith(b"["):
         return _LISTS
-    rest = head.partition(b"\n")[2].lstrip()
-    if not head.startswith(b"{") or rest.startswith(b"{"):
+    if not head.startswith(b"{"):
         return None
     if any(key in _LISTS and value == "[" for key, value in list_members(head)):
         return _LISTS
-    return () if rest.startswith(b'"') else None  # objects on several lines each
+    line, _, rest = head.partition(b"\n")
+    return () if rest.lstrip().startswith(b'"') and not _is_object(line) else None  # objects on several lines each
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _read_lines(file: "io.BufferedReader[Stream]", longest: int) -> Iterator[Record]:

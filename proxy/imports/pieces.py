@@ -9,10 +9,11 @@ import msgspec
 
 from proxy.errors import MemoryProxyError
 from proxy.imports import FORMATS
-from proxy.imports.base import FormatError, Given, Record
+from proxy.imports.base import FormatError, Given, Record, decode
 from proxy.imports.files import LONGEST_RECORD, Source, StrangeError, UnreadableError
 
 NATIVE: Final = "native"
+MEM0: Final = "mem0"
 # What is held in memory and handed over at once: some hundred messages, enough for batches of the store's liking.
 PIECE_BYTES: Final = 1 << 20
 # Of a file of which little is kept, so that a bar moves.
@@ -120,7 +121,7 @@ class Pieces:
         if says_user is None:
             if user is not None:
                 raise FormatError(f"--user: {name} says itself whose its memories are; leave it out")
-        elif user is None and sample and not any(says_user(members) for members in _read_members(sample)):
+        elif user is None and (found := list(_read_members(sample))) and not any(map(says_user, found)):
             raise FormatError(f"--user: {name} is {self._format.title} and does not say whose it is; add --user ID")
 
 
@@ -137,13 +138,18 @@ def _choose(name: str, format_name: str | None, sample: list[Record]) -> str:
     """The format of a file whose first records are these."""
     found = list(_read_members(sample))
     names = (one for members in found for one, row in FORMATS.items() if row.recognises(members))
-    recognised = next(names, None)
+    recognised = MEM0 if any(record.is_relation for record in sample) else next(names, None)
     if format_name is None:
         if recognised is None and any(_CLAUDE in members for members in found):
             raise FormatError(f"{name} looks like an export of Claude's, which import does not read")
         return recognised or NATIVE
     row = FORMATS[format_name]
-    if not sample or any(row.recognises(members) for members in found) or (format_name == NATIVE and not recognised):
+    if (
+        not sample
+        or recognised == format_name
+        or any(row.recognises(members) for members in found)
+        or (format_name == NATIVE and not recognised)
+    ):
         return format_name
     if recognised is None:
         raise FormatError(f"--format: {format_name!r}: nothing that {name} begins with looks like {row.title}")
@@ -153,7 +159,9 @@ def _choose(name: str, format_name: str | None, sample: list[Record]) -> str:
 
 def _read_members(sample: list[Record]) -> Iterator[dict[str, msgspec.Raw]]:
     for record in sample:
+        if record.is_relation:
+            continue
         try:
-            yield _MEMBERS.decode(record.data)
+            yield decode(_MEMBERS, record.data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
