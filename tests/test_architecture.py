@@ -23,7 +23,13 @@ FLOORS: list[set[str]] = [
     {"proxy.reporting"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
-    {"proxy.keeper.workshop", "proxy.keeper.bulletin", "proxy.keeper.feed", "proxy.keeper.reembedding"},
+    {
+        "proxy.keeper.workshop",
+        "proxy.keeper.bulletin",
+        "proxy.keeper.inquiries",
+        "proxy.keeper.feed",
+        "proxy.keeper.reembedding",
+    },
     {"proxy.keeper.mover"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock", "proxy.workers"},
     {
@@ -34,7 +40,7 @@ FLOORS: list[set[str]] = [
         "proxy.keeper.migration",
     },
     {"proxy.keeper.link"},
-    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
+    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember", "proxy.imports"},
     {
         "proxy.keeper.wire",
         "proxy.keeper.frames",
@@ -61,6 +67,7 @@ KEEPER_ONLY = (
     "proxy.keeper.vault",
     "proxy.keeper.workshop",
     "proxy.keeper.bulletin",
+    "proxy.keeper.inquiries",
     "proxy.keeper.catalogue",
     "proxy.keeper.erasure",
     "proxy.keeper.lock",
