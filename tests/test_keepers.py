@@ -237,9 +237,9 @@ async def test_storing_an_exchange_once_more_after_a_later_one_changes_nothing(s
         exchanges = [talk(2 * index, text=f"I moved to city number {index}") for index in range(3)]
         async with vault.writing(ADA):
             await vault.learn(exchanges)
-            before = (await vault.catalogue.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
+            before = (await vault.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
             for exchange in (exchanges[0], exchanges[1], exchanges[0]):
                 await vault.learn([exchange])
-        after = (await vault.catalogue.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
+        after = (await vault.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
     assert len(before) >= 3
     assert after == before
