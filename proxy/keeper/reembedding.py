@@ -31,6 +31,8 @@ from proxy.tasks import Tasks
 ATTEMPTS: Final = 8
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 30.0
+# Readings that find something that is missing, one after the other. The second finds what came during the first.
+SWEEPS: Final = 20
 UNFORESEEN: Final = "something unforeseen; the log says what"
 
 log = structlog.get_logger(__name__)
@@ -174,13 +176,17 @@ class Reembedding:
     async def _try(self, target: EmbeddingModel) -> None:
         mover = Mover(self._vault, target, self._progress, batch=self._batch, give_way=self._give_way)
         await self._pass_turns()
-        while True:
+        for _ in range(SWEEPS):
             noted = await self._require(target)
             if await mover.sweep():
                 await self._verify(mover, noted)
                 if await self._finish(noted):
                     return
             self._verifying = True
+        raise MemoryProxyError(
+            f"memories go on being written without vectors of {target.name}: see that all that run have it configured, "
+            f"and that it answers them, then {WAY_OUT}"
+        )
 
     async def _pass_turns(self) -> None:
         """Returns when those are through who may have begun to write before there was a target."""
