@@ -25,13 +25,16 @@ from proxy.edge.control import ControlPlane, not_found, render_error
 from proxy.edge.dataplane import DataPlane, Observer
 from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
+from proxy.edge.history import History
 from proxy.edge.intercept import Interceptor
 from proxy.edge.measures import Measures
+from proxy.edge.messenger import Messenger
 from proxy.edge.relay import Relay
 from proxy.edge.requestlog import log_request
 from proxy.edge.shield import Shield
 from proxy.edge.spans import ChatSpans
 from proxy.edge.stats import Stats
+from proxy.edge.traces import TraceRoutes, Traces
 from proxy.embedders import open_embedder, open_model
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
@@ -101,10 +104,14 @@ class App:
         )
         self.upstream = Upstream(settings.upstream)
         self.measures = self.make_measures(fail_open)
+        self._redactor = Redactor(settings.redaction)
+        self._redact = partial(_redact, self._redactor)
+        self.traces = self._make_traces(fail_open, worker)
         self._tracing = open_tracing(settings, "edge")
         self._identifier = open_identifier(settings, self.tasks)
         self.dataplane = self._make_dataplane(fail_open)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
+        self.history = History(self.exposition)
         self._control = self._make_control()
         self._watch_parts()
 
@@ -120,15 +127,14 @@ class App:
         settings = self.settings
         callers = Callers(settings)
         relay = Relay(self.upstream, settings, self.metrics, replaced=callers.replaced)
-        redactor = Redactor(settings.redaction)
         spans = None
         if self._tracing is not None:
-            spans = ChatSpans(self._tracing, settings.upstream.address, partial(_redact, redactor), fail_open)
+            spans = ChatSpans(self._tracing, settings.upstream.address, self._redact, fail_open)
         keep_blocks = settings.extraction.effective == "llm"
         interceptor = Interceptor(
             relay,
             self.recall,
-            Recorder(self.journal, redactor, fail_open, self.metrics, keep_blocks=keep_blocks),
+            Recorder(self.journal, self._redactor, fail_open, self.metrics, keep_blocks=keep_blocks),
             self.journal,
             Commands(self.keeper, self.recall) if settings.memory.commands else None,
             self._identifier,
@@ -139,13 +145,33 @@ class App:
         )
         observers: list[Observer] = [log_request] if settings.logs.requests else []
         observers += [spans.end] if spans is not None else []
-        return DataPlane(relay, interceptor, callers, Admission(settings), self.metrics, self.requests, observers)
+        observers.append(self.traces.note)  # the last: it lets go of what the others look at
+        dataplane = DataPlane(relay, interceptor, callers, Admission(settings), self.metrics, self.requests, observers)
+        dataplane.on_drain = self.traces.close
+        return dataplane
+
+    def _make_traces(self, fail_open: FailOpen, worker: int | None) -> Traces:
+        traces = Traces(self.settings, self._redact, fail_open)
+        self.recall.on_erase = traces.forget
+        self.keeper.on_traced = traces.take
+        if worker is not None:
+            traces.on_trace = Messenger(self.keeper).take
+        return traces
 
     def _make_control(self) -> Shield:
         control = ControlPlane(self.keeper, self.recall, self.settings)
         health = Health(self.dataplane, self.journal, self.link, self.exposition, self.keeper, control.may_see)
         stats = Stats(self.measures, self.exposition, self.settings)
-        others = {"live": health.live, "ready": health.ready, "metrics": health.metrics, "stats": stats.tell}
+        traces = TraceRoutes(self.traces)
+        others = {
+            "live": health.live,
+            "ready": health.ready,
+            "metrics": health.metrics,
+            "stats": stats.tell,
+            "traces": traces.list,
+            "trace_stream": traces.stream,
+            "history": self.history.tell,
+        }
         starlette = Starlette(
             routes=control.routes(others),
             lifespan=self._lifespan,
@@ -173,6 +199,7 @@ class App:
         supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
         self.tasks.spawn(self.exposition.run(), name="tell-others")
+        self.tasks.spawn(self.history.run(), name="history")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._load_tables, name="tables", daemon=True).start()
         try:

@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"proxy.__main__"},
     {"proxy.cli"},
     {"proxy.bench", "proxy.evaluation"},
+    {"proxy.reporting"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
     {"proxy.keeper.workshop", "proxy.keeper.bulletin", "proxy.keeper.feed", "proxy.keeper.reembedding"},

@@ -260,7 +260,7 @@ async def test_erasing_one_memory(vault: Vault) -> None:
     assert (await vault.erase(ADA, [memory.id])).memories == 0
     assert await listed(vault, ADA) == [["one"]]
     assert await listed(vault, BOB) == [["one"]]
-    assert wire.Changed(ADA, removed=[memory.id]) in changes
+    assert wire.Changed(ADA, removed=[memory.id], erased=True) in changes
 
 
 async def test_erasing_a_user_reaches_the_journal(settings: Settings, vault: Vault) -> None:

@@ -9,13 +9,14 @@ from typing import Final
 import msgspec
 
 from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
-from proxy.edge.answers import Found, Scored
+from proxy.edge.answers import Found, tell_block
 from proxy.errors import MemoryProxyError
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt, ReembeddingState
 from proxy.models import Memory, Message, Scope, now
-from proxy.recall.composing import Block, find_block
+from proxy.recall.composing import find_block
+from proxy.recall.explaining import explain
 from proxy.recall.query import Query
 from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
@@ -53,14 +54,14 @@ class Direct:
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
         asked = Query.from_dialogue([Message("user", query)], asked_at=now())
         vector = await self._vault.embeddings.embed_question(asked.topic(working_set.speakers))
-        block = find_block(
-            working_set,
-            asked.with_vector(vector),
-            budget_tokens=budget_tokens,
-            count=tokens.count,
-            visible={query},
-        )
-        return _describe(block, (time.perf_counter() - began) * 1000)
+        asked = asked.with_vector(vector)
+        block = find_block(working_set, asked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        if block is None:
+            return tell_block("empty", None, {}, elapsed_ms)
+        ids = [memory.id for memory in block.memories]
+        why = dict(zip(ids, explain(working_set, asked, [working_set.row(one) for one in ids]), strict=True))
+        return tell_block("injected", block, why, elapsed_ms)
 
     async def add(self, scope: Scope, text: str) -> Memory:
         return await self._vault.add(scope, text)
@@ -121,13 +122,3 @@ class Direct:
             await asyncio.wait((moving,))  # for what is being written: somebody may have pressed Ctrl-C
         moving.result()
         return move.state
-
-
-def _describe(block: Block | None, elapsed_ms: float) -> Found:
-    if block is None:
-        return Found("empty", 0, round(elapsed_ms, 3), None, [])
-    memories = [
-        Scored(**msgspec.structs.asdict(memory), score=round(score, 4))
-        for memory, score in zip(block.memories, block.scores, strict=True)
-    ]
-    return Found("injected", block.tokens, round(elapsed_ms, 3), block.text, memories)

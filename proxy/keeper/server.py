@@ -78,7 +78,7 @@ class KeeperServer:
         vault.on_change = self._announce
         vault.embeddings.on_switch = lambda: self.forget(None)
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
-            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
+            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant, call.part),
             wire.ListMemories: lambda call: vault.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
             ),
@@ -135,6 +135,9 @@ class KeeperServer:
         if isinstance(request, wire.Tell):
             self._bulletin.hear(writer, request)
             return
+        if isinstance(request, wire.Traced):
+            self._spread(writer, request)
+            return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
             self._edges[writer].add(request.scope.key)
@@ -173,6 +176,14 @@ class KeeperServer:
                 if writer.is_closing():
                     break
         return reply
+
+    def _spread(self, writer: asyncio.StreamWriter, traced: wire.Traced) -> None:
+        """Tells the other edges, who are to hear of it when what they are told of is erased."""
+        others = {other: loaded for other, loaded in self._edges.items() if other is not writer}
+        users = {Scope(trace.user_id, trace.tenant).key for trace in traced.traces if trace.user_id is not None}
+        for loaded in others.values():
+            loaded |= users
+        _push(list(others), traced)
 
     @contextmanager
     def _loading(self) -> Iterator[None]:

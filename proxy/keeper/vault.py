@@ -76,6 +76,7 @@ class Vault:
         # Returns when whoever follows has heard of what *on_change* was told: while it is still our turn.
         self.told: Callable[[], Awaitable[None]] = _tell_nobody
         self.catalogue = Catalogue(store, None if settings.journal.redis_url is None else settings.store.refresh_s)
+        self.on_change = _hear_nothing
         self.store = store
         self._embedder = embedder
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
@@ -89,7 +90,11 @@ class Vault:
 
     @on_change.setter
     def on_change(self, heard: OnChange) -> None:
-        self.scribe.on_change = heard
+        def hear(changed: wire.Changed) -> None:
+            self.catalogue.follow(changed.scope)
+            heard(changed)
+
+        self.scribe.on_change = hear
 
     def _forget_part(self, part: int) -> None:
         """Another keeper has written there, of which nothing is known here."""
@@ -147,9 +152,11 @@ class Vault:
         """What is known of a user's memories. The caller has the turn, and changes nothing."""
         return await self.scribe.look(scope)
 
-    async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
-        """Users of a tenant, or with None of all, latest activity first."""
-        return await self.catalogue.users(limit, cursor, tenant)
+    async def users(
+        self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None, part: str = ""
+    ) -> wire.UserPage:
+        """Users of a tenant, or with None of all, whose id has *part* in it, latest activity first."""
+        return await self.catalogue.users(limit, cursor, tenant, part)
 
     async def memories(
         self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
@@ -348,6 +355,10 @@ class Vault:
         await asyncio.to_thread(self.journal.close)
         await self.turns.aclose()
         await asyncio.to_thread(self.ledger.close)
+
+
+def _hear_nothing(_: wire.Changed) -> None:
+    """Nobody follows."""
 
 
 async def _tell_nobody() -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from proxy.models import Memory, Pack, Scope
 from proxy.observe.exposition import Family
+from proxy.observe.traces import Trace
 
 # Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
 # moves no page.
@@ -178,11 +179,12 @@ class Held(Request, frozen=True, tag=True):
 
 
 class ListUsers(Request, frozen=True, tag=True):
-    """Users of a tenant, or with None of all, latest activity first."""
+    """Users of a tenant, or with None of all, latest activity first; of these, those whose id has *part* in it."""
 
     limit: int
     cursor: Cursor | None
     tenant: str | None = None
+    part: str = ""
     reply: ClassVar[Any] = UserPage
 
 
@@ -293,6 +295,12 @@ class Tell(Request, frozen=True, tag=True):
     reports: dict[str, bytes] = {}
 
 
+class Traced(Request, frozen=True, tag=True):
+    """Chats that an edge that is one of several has served, for the others. Sent as a push, and passed on as one."""
+
+    traces: list[Trace]
+
+
 class Scrape(Request, frozen=True, tag=True):
     """The metrics of all processes but the one that asks."""
 
@@ -345,6 +353,7 @@ AnyRequest = (
     | Import
     | Flush
     | Tell
+    | Traced
     | Scrape
     | GetReports
     | Reembed
@@ -355,7 +364,8 @@ AnyRequest = (
 
 class Changed(msgspec.Struct, frozen=True, tag=True):
     """Pushed by the keeper: a user's memories are different now. *everything*: forget what you have of the user; *off*:
-    whether the user has memory switched off, where that has changed.
+    whether the user has memory switched off, where that has changed. *erased*: some of the *removed* are not only
+    superseded but gone, and nothing may tell of them any more.
     """
 
     scope: Scope
@@ -363,6 +373,7 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     removed: list[str] = []
     everything: bool = False
     off: bool | None = None
+    erased: bool = False
 
 
 class Inquiry(msgspec.Struct, frozen=True, tag=True):

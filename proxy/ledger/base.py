@@ -60,6 +60,11 @@ class Ledger(Protocol):
     def list_rows(self, user_key: str) -> list[str]:
         """All of a user's rows that the store has, in the order in which they were first settled."""
 
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """How many rows of all users the store has, without those called *shared_row* with each of them; None where
+        counting would hold up others.
+        """
+
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
 

@@ -95,6 +95,11 @@ class FileLedger:
         with self._database.reading() as connection:
             return sealing.list_settled(connection, user_key)
 
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """How many rows of all users the store has, without those called *shared_row* with each of them."""
+        with self._database.reading() as connection:
+            return sealing.count_everybodys(connection, shared_row)
+
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
 

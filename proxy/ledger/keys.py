@@ -67,6 +67,13 @@ def list_settled(connection: Connection, user: str) -> list[str]:
     return [row for (row,) in connection.execute(_LIST, (user,))]
 
 
+def count_everybodys(connection: Connection, shared_row: str) -> int:
+    """How many rows have a place, without those called *shared_row*."""
+    query = "SELECT count(*) FROM keys WHERE place IS NOT NULL AND row != ?"
+    count: int = connection.execute(query, (shared_row,)).fetchone()[0]
+    return count
+
+
 def count_settled(connection: Connection, users: Sequence[str]) -> int:
     """How many rows of these users have a place."""
     counts = (connection.execute(_COUNT.format(",".join("?" * len(some))), some) for some in _slices(users))

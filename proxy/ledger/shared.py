@@ -136,6 +136,10 @@ class SharedLedger:
         """All of a user's rows that the store has, in the order in which they were first settled."""
         return _names.decode(self._run(scripts.LIST, user_key))
 
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """None: they are in a set for each user."""
+        return None
+
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
 

@@ -204,6 +204,12 @@ TABLE: Final = (
     Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry.", sides=KEEPER),
     Row("journal_held", "gauge", "Exchanges held in memory because the journal cannot be written."),
     Row("journal_lost_total", "counter", "Exchanges refused because the journal was broken for too long."),
+    Row(
+        "memories",
+        "gauge",
+        "Memories stored, superseded ones included; NaN where a shared ledger has them, which nobody counts.",
+        sides=KEEPER,
+    ),
     Row("keeper_up", "gauge", "1 while the keeper process answers."),
     Row("keeper_restarts_total", "counter", "Times the keeper process was started again."),
     Row("working_sets", "gauge", "Users whose memories are in memory now."),

@@ -2,23 +2,26 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from proxy.embedders.base import Embedder
+from proxy.errors import KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.models import Message, Scope, Status, now
+from proxy.models import Memory, Message, Scope, Status, now
 from proxy.observe.failopen import FailOpen
 from proxy.recall.composing import Block, Composer
 from proxy.recall.continuation import Continuation, Placement, Point
+from proxy.recall.explaining import explain
 from proxy.recall.frame import Frame
 from proxy.recall.loading import Loader
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.recall.sticky import Talk, Talks
 from proxy.recall.vectors import NOTHING_ASKED, Open, Question, QuestionVectors
+from proxy.recall.why import Why
 from proxy.tasks import Tasks
 from proxy.workingset import WorkingSet
 
@@ -36,6 +39,18 @@ class Recollection:
     block: Block | None = None
     tail: Mapping[int, str] | None = None
     withheld: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was looked for and found: index words with what they weigh, and memories, best first.
+
+    *relevance*: as of :class:`~proxy.recall.ranking.Ranked`.
+    """
+
+    words: Mapping[str, float]
+    relevance: float
+    found: Sequence[tuple[Memory, float, Why]]
 
 
 class RecallService:
@@ -65,10 +80,17 @@ class RecallService:
         self._continuation = Continuation(self._composer, placement)
         self._fresh = Continuation(self._composer, "system")
         self._talks = Talks()
+        # Hears by key whose words nobody may tell any more, None for everybody's, and whether nothing is left of them.
+        self.on_erase: Callable[[str | None, bool], None] = lambda *_: None
         self._fail_open = fail_open
         self._tasks = tasks
         keeper.on_change = self._follow
         keeper.on_sync = self._sync
+
+    @property
+    def embedding(self) -> str:
+        """The name of the model that questions are embedded with."""
+        return self._vectors.model
 
     async def recall(
         self,
@@ -124,6 +146,48 @@ class RecallService:
         at = asyncio.get_running_loop().time()
         point = self._resume(Point(scope, dialogue, budget_tokens, at, conversation_id))
         return self._show(point, point.talk, "skipped", sticky=True)
+
+    async def search(self, scope: Scope, text: str, *, limit: int, deadline_s: float) -> Search:
+        """The memories that have most to do with *text*, and why, for somebody who looks.
+
+        Raises:
+            KeeperError: they cannot be read within *deadline_s*.
+        """
+        working_set, query = await self._look(scope, [Message("user", text)], deadline_s, None)
+        ranked = rank(working_set, query, limit=limit)
+        rows = ranked.rows.tolist()
+        found = zip(rows, ranked.scores.tolist(), explain(working_set, query, rows), strict=True)
+        return Search(
+            ranked.words, ranked.relevance, [(working_set.memories[row], score, why) for row, score, why in found]
+        )
+
+    async def explain(
+        self,
+        scope: Scope,
+        dialogue: Sequence[Message],
+        memory_ids: Collection[str],
+        *,
+        deadline_s: float,
+        asked_at: datetime | None = None,
+    ) -> dict[str, Why]:
+        """Why memories that :meth:`recall` has found have their scores, by id; raises as :meth:`search`."""
+        working_set, query = await self._look(scope, dialogue, deadline_s, asked_at)
+        known = [memory_id for memory_id in memory_ids if memory_id in working_set]
+        return dict(zip(known, explain(working_set, query, [working_set.row(one) for one in known]), strict=True))
+
+    async def _look(
+        self, scope: Scope, dialogue: Sequence[Message], deadline_s: float, asked_at: datetime | None
+    ) -> tuple[WorkingSet, Query]:
+        self._check()
+        deadline = asyncio.get_running_loop().time() + deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                working_set = await self._loader.load(scope)
+        except TimeoutError as exc:
+            raise KeeperError("the user's memories could not be read in time") from exc
+        query = Query.from_dialogue(dialogue, asked_at=asked_at or now())
+        _, vector = await self._vectors.wait(self._ask(query, working_set), working_set.model, deadline)
+        return working_set, query.with_vector(vector)
 
     def _resume(self, point: Point, *, sticky: bool = True) -> Point:
         """*point* with what the conversation has been given. For after all waiting: meanwhile it may be erased."""
@@ -187,9 +251,13 @@ class RecallService:
             # What conversations were given may be among it. To find it anew costs them a provider's cache, and no more.
             self._composer.forget()
             self._talks.forget_users(sync.users)
+            for user_key in (None,) if sync.users is None else sync.users:
+                self.on_erase(user_key, False)
 
     def _follow(self, changed: wire.Changed) -> None:
         self._loader.follow(changed)
+        if changed.everything or changed.erased:
+            self.on_erase(changed.scope.key, changed.everything)
         if changed.everything or changed.removed:
             self._composer.forget(None if changed.everything else changed.removed)
             self._talks.forget(changed.scope, None if changed.everything else changed.removed)

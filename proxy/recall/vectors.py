@@ -84,6 +84,11 @@ class QuestionVectors:
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[Vector | None]] = {}
 
+    @property
+    def model(self) -> str:
+        """Whose vectors are asked for, as far as is known."""
+        return self._name(self._latest)
+
     def is_immediate(self, model: EmbeddingModel | None) -> bool:
         """Whether asking costs microseconds. *model*: that of the memories, None while they are not here."""
         return hasattr(self._embedders.get(self._name(model or self._latest)), "embed_now")

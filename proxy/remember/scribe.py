@@ -96,7 +96,7 @@ class Scribe:
         gone = {record.memory.id for record in records if record.memory.superseded_by is not None} | removed
         if holding or gone:
             pack = make_pack(holding, model) if holding else None
-            self.on_change(wire.Changed(scope, pack, removed=sorted(gone)))
+            self.on_change(wire.Changed(scope, pack, removed=sorted(gone), erased=bool(removed)))
 
     def _read(self, scope: Scope) -> Shelf:
         return Shelf(self._store.fetch(scope, self._store.list_rows(scope)))
