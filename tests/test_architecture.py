@@ -23,7 +23,13 @@ FLOORS: list[set[str]] = [
     {"proxy.reporting"},
     {"proxy.serving", "proxy.keeper.__main__"},
     {"proxy.app", "proxy.keeper.server"},
-    {"proxy.keeper.workshop", "proxy.keeper.bulletin", "proxy.keeper.feed", "proxy.keeper.reembedding"},
+    {
+        "proxy.keeper.workshop",
+        "proxy.keeper.bulletin",
+        "proxy.keeper.feed",
+        "proxy.keeper.reembedding",
+        "proxy.keeper.precedence",
+    },
     {"proxy.keeper.mover"},
     {"proxy.edge", "proxy.keeper.vault", "proxy.mock", "proxy.workers"},
     {
@@ -44,7 +50,7 @@ FLOORS: list[set[str]] = [
         "proxy.stores",
         "proxy.classify",
     },
-    {"proxy.experiment"},
+    {"proxy.experiment", "proxy.keeper.moves"},
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream", "proxy.sharing"},
     {"proxy.redaction"},

@@ -20,8 +20,8 @@ import structlog
 
 from proxy.errors import EmbedderError, MemoryProxyError, StoreError
 from proxy.journal.backoff import delay
-from proxy.keeper import wire
 from proxy.keeper.mover import InterruptionError, Mover, Progress
+from proxy.keeper.moves import Movement, ReembeddingState
 from proxy.keeper.vault import BATCH, Vault
 from proxy.models import PARTS, Embedding, EmbeddingModel
 from proxy.remember.embedding import WAY_OUT
@@ -62,11 +62,11 @@ class Reembedding:
         self._error: str | None = None
 
     @property
-    def state(self) -> wire.ReembeddingState:
+    def state(self) -> ReembeddingState:
         """How far it is."""
         noted, progress = self._embeddings.noted, self._progress
         took = self._took if self._began is None else time.monotonic() - self._began
-        return wire.ReembeddingState(
+        return ReembeddingState(
             state=self._name_state(),
             serving=None if noted is None else str(noted.serving),
             configured=self._embeddings.configured,
@@ -78,7 +78,7 @@ class Reembedding:
             error=self._error if self._began is None else None,
         )
 
-    def _name_state(self) -> wire.Movement:
+    def _name_state(self) -> Movement:
         if self._began is not None:
             return "verifying" if self._verifying else "moving"
         if self._error is not None:
