@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from proxy.cues.base import StatementKind
 from proxy.statements import Statement
 
 Mode = Literal["full", "read", "write", "shadow", "off"]
@@ -122,6 +123,15 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     quote: str | None = None
     origin: Origin = "said"
     seen: int = 1
+
+
+class Exported(Memory, frozen=True, omit_defaults=True, gc=False, kw_only=True):
+    """A memory as a line of an export has it. Of a fact it tells, beside what lists show, what the fact *states* as a
+    whole and about which *topic*, which its words alone do not tell.
+    """
+
+    states: StatementKind | None = None
+    topic: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

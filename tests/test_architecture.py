@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {
         "proxy.keeper.workshop",
         "proxy.keeper.bulletin",
+        "proxy.keeper.inquiries",
         "proxy.keeper.feed",
         "proxy.keeper.reembedding",
         "proxy.keeper.precedence",
@@ -40,7 +41,7 @@ FLOORS: list[set[str]] = [
         "proxy.keeper.migration",
     },
     {"proxy.keeper.link"},
-    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember"},
+    {"proxy.keeper.client", "proxy.keeper.lock", "proxy.remember", "proxy.imports"},
     {
         "proxy.keeper.wire",
         "proxy.keeper.frames",
@@ -67,6 +68,7 @@ KEEPER_ONLY = (
     "proxy.keeper.vault",
     "proxy.keeper.workshop",
     "proxy.keeper.bulletin",
+    "proxy.keeper.inquiries",
     "proxy.keeper.catalogue",
     "proxy.keeper.erasure",
     "proxy.keeper.lock",

@@ -1,6 +1,6 @@
 """What data commands need of memories, whether a data directory is open or a running proxy is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -51,6 +51,12 @@ class Backend(Protocol):
 
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
         """Erases one memory, or with None a user. An id that the user has no memory of is an error."""
+
+    def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        """A user's memories as JSON Lines, those first that were first stored, in pieces that end where a line ends.
+
+        Without *superseded* only those that hold.
+        """
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         """Stores JSON Lines, of which the first is number *first_line*; *progress* hears of memories as they come."""

@@ -29,6 +29,16 @@ Fleet = Annotated[
         help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
     ),
 ]
+Soak = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
+]
+Reembed = Annotated[
+    int | None,
+    typer.Option(
+        min=1_000, metavar="N", help="Only this: N memories moved to another embedding model, the keeper killed."
+    ),
+]
 
 
 def bench(
@@ -50,16 +60,8 @@ def bench(
     watching: Annotated[
         bool, typer.Option("--watching", help="Only this: what metrics, logs and spans cost a request.")
     ] = False,
-    soak: Annotated[
-        float | None,
-        typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
-    ] = None,
-    reembed: Annotated[
-        int | None,
-        typer.Option(
-            min=1_000, metavar="N", help="Only this: N memories moved to another embedding model, the keeper killed."
-        ),
-    ] = None,
+    soak: Soak = None,
+    reembed: Reembed = None,
     seed: Annotated[int, typer.Option(help="Of the random moments of --kills, --fleet and --reembed.")] = 5,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin meanwhile.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,

@@ -3,13 +3,13 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
-from proxy.edge.answers import Found, tell_block
+from proxy.edge.answers import Found, tell_block, write_lines
 from proxy.errors import MemoryProxyError
 from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.reembedding import Reembedding
@@ -25,6 +25,8 @@ from proxy.workingset import WorkingSet
 
 # Memories written at once. The keeper takes fewer, because users wait for it meanwhile.
 BATCH: Final = 256
+# Memories of an export that are read at once.
+PAGE: Final = 500
 
 
 class Direct:
@@ -40,11 +42,11 @@ class Direct:
         self._tenant = tenant
 
     async def users(self, limit: int | None) -> Users:
-        page = await self._vault.users(limit or sys.maxsize, None, self._tenant)
+        page = await self._vault.catalogue.users(limit or sys.maxsize, None, self._tenant)
         return Users(page.users, page.cursor is not None)
 
     async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
-        page = await self._vault.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
+        page = await self._vault.catalogue.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
         return Memories(page.memories, page.cursor is not None)
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
@@ -78,6 +80,12 @@ class Direct:
         if memory_id is not None and not receipt.memories:
             raise MemoryProxyError(NO_SUCH_MEMORY)
         return receipt
+
+    async def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        catalogue = self._vault.catalogue
+        rows = await catalogue.rows(scope)
+        for start in range(0, len(rows), PAGE):
+            yield write_lines(await catalogue.read(scope, rows[start : start + PAGE]), superseded=superseded)
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         return await self._vault.take_in(

@@ -15,6 +15,7 @@ from proxy.cli.check import check
 from proxy.cli.data import list_memories, list_users, search
 from proxy.cli.demo import demo
 from proxy.cli.eval import evaluate_recall
+from proxy.cli.exporting import export_memories
 from proxy.cli.importing import import_file
 from proxy.cli.journal import journal
 from proxy.cli.reembed import reembed
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "edit": edit,
     "forget": forget,
     "import": import_file,
+    "export": export_memories,
     "journal": journal,
     "reembed": reembed,
     "bench": bench,

@@ -1,6 +1,6 @@
 """What the control plane answers, as it is sent and as its document describes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -174,3 +174,10 @@ def tell_block(status: Status, block: "Block | None", why: Mapping[str, Why], el
         for memory, score in zip(block.memories, block.scores, strict=True)
     ]
     return Found(status, block.tokens, round(elapsed_ms, 3), block.text, memories)
+
+
+def write_lines(memories: Iterable[Memory], *, superseded: bool) -> bytes:
+    """*memories* as JSON Lines; without *superseded* only those that hold."""
+    return b"".join(
+        msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
+    )

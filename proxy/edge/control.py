@@ -21,7 +21,7 @@ from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.moves import ReembeddingState
-from proxy.models import Memory, Message, Scope
+from proxy.models import Exported, Memory, Message, Scope
 from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService
 
@@ -260,10 +260,8 @@ class ControlPlane:
     async def _export(self, scope: Scope, rows: list[str], superseded: bool) -> AsyncIterator[bytes]:
         for start in range(0, len(rows), EXPORT_PAGE):
             call = wire.ReadRows(scope, rows[start : start + EXPORT_PAGE])
-            memories: list[Memory] = await self._keeper.call(call)
-            yield b"".join(
-                msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
-            )
+            memories: list[Exported] = await self._keeper.call(call)
+            yield answers.write_lines(memories, superseded=superseded)
 
     async def flush(self, _: Request) -> Response:
         """``POST /memory/flush``."""

@@ -28,7 +28,8 @@ from proxy.redaction import Redactor
 from proxy.remember.access import Access, open_access
 from proxy.remember.embedding import Embeddings
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
-from proxy.remember.lines import parse
+from proxy.remember.intake import Intake
+from proxy.remember.lines import Brought, parse
 from proxy.remember.plan import Draft, Plan
 from proxy.remember.reconcile import Reconciler
 from proxy.remember.records import find_stated, refresh
@@ -151,18 +152,6 @@ class Vault:
     async def shelf(self, scope: Scope) -> Shelf:
         """What is known of a user's memories. The caller has the turn, and changes nothing."""
         return await self.scribe.look(scope)
-
-    async def users(
-        self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None, part: str = ""
-    ) -> wire.UserPage:
-        """Users of a tenant, or with None of all, whose id has *part* in it, latest activity first."""
-        return await self.catalogue.users(limit, cursor, tenant, part)
-
-    async def memories(
-        self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
-    ) -> wire.MemoryPage:
-        """One user's memories, newest first."""
-        return await self.catalogue.memories(scope, limit, cursor, include_superseded=include_superseded)
 
     # Writing.
 
@@ -325,24 +314,28 @@ class Vault:
         """
         parsed = parse(lines, self._redactor, first_line=first_line, tenant=tenant)
         stored = known = 0
-        for scope, drafts in parsed.drafts.items():
-            if drafts:
+        for scope, brought in parsed.brought.items():
+            # Not by the shelf, which has to be read from the store: an import that was interrupted goes over thousands
+            # of known memories a second.
+            there = await asyncio.to_thread(self.store.find_known, scope, [one.memory.id for one in brought])
+            unknown = [one for one in brought if one.memory.id not in there]
+            if brought:
                 # Once with the latest date, instead of once a batch with ever later ones.
-                await self.catalogue.note_activity({scope: [draft.memory for draft in drafts]})
-            for start in range(0, len(drafts), batch_size):
-                batch = drafts[start : start + batch_size]
+                await self.catalogue.note_activity({scope: [one.memory for one in brought]})
+            if len(unknown) < len(brought):
+                known += len(brought) - len(unknown)
+                progress(len(brought) - len(unknown))
+            for start in range(0, len(unknown), batch_size):
+                batch = unknown[start : start + batch_size]
                 fresh = await self._store_unknown(scope, batch)
                 stored, known = stored + fresh, known + len(batch) - fresh
                 progress(len(batch))
         return wire.Imported(stored, known, parsed.errors)
 
-    async def _store_unknown(self, scope: Scope, batch: Sequence[Draft]) -> int:
+    async def _store_unknown(self, scope: Scope, batch: Sequence[Brought]) -> int:
         async with self.writing(scope):
             plan = await self.scribe.plan(scope)
-            for draft in batch:
-                if draft.memory.id not in plan.shelf:
-                    plan.add(draft)
-            fresh = len(plan.added)
+            fresh = Intake(scope, plan).take(batch)
             plan.tally["stored"] += fresh
             await self._carry_out({scope: plan})
         return fresh

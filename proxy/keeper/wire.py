@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.keeper.moves import ReembeddingState
-from proxy.models import Memory, Pack, Scope
+from proxy.models import Exported, Memory, Pack, Scope
 from proxy.observe.exposition import Family
 from proxy.observe.traces import Trace
 
@@ -187,11 +187,11 @@ class ListRows(Request, frozen=True, tag=True):
 
 
 class ReadRows(Request, frozen=True, tag=True):
-    """One user's memories in some rows; those that were erased meanwhile are missing."""
+    """One user's memories in some rows, as an export has them; those that were erased meanwhile are missing."""
 
     scope: Scope
     rows: list[str]
-    reply: ClassVar[Any] = list[Memory]
+    reply: ClassVar[Any] = list[Exported]
 
 
 class Erase(Request, frozen=True, tag=True):
@@ -312,30 +312,11 @@ class Status(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = (
-    Load
-    | Journaled
-    | Held
-    | ListUsers
-    | ListMemories
-    | ListRows
-    | ReadRows
-    | Erase
-    | Add
-    | Edit
-    | Switch
-    | ListJournal
-    | RetryFailed
-    | DropFailed
-    | Import
-    | Flush
-    | Tell
-    | Traced
-    | Scrape
-    | GetReports
-    | Reembed
-    | Status
-)
+_Pushed = Journaled | Held | Tell | Traced
+_Reading = Load | ListUsers | ListMemories | ListRows | ReadRows | ListJournal
+_Watching = Scrape | GetReports | Status
+_Changing = Erase | Add | Edit | Switch | RetryFailed | DropFailed | Import | Flush | Reembed
+AnyRequest = _Pushed | _Reading | _Watching | _Changing
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):

@@ -49,6 +49,9 @@ class Store(Protocol):
     def fetch_ids(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no particular order."""
 
+    def find_known(self, scope: Scope, ids: Iterable[str]) -> set[str]:
+        """Those of these memory ids of which the user has a record. A hundredth of the cost of fetching them."""
+
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
 

@@ -220,6 +220,12 @@ class ChromaStore(ABC):
         return [record for record in found if record is not None]
 
     @translated()
+    def find_known(self, scope: Scope, ids: Iterable[str]) -> set[str]:
+        """Those of these memory ids of which the user has a record."""
+        rows = set(self.list_rows(scope))
+        return {one for one in ids if name_row(scope, one) in rows or name_old_row(scope, one) in rows}
+
+    @translated()
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
         removed = 0

@@ -66,6 +66,11 @@ class MeasuredStore:
         with self._timed("fetch"):
             return self._store.fetch_ids(scope, ids)
 
+    def find_known(self, scope: Scope, ids: Iterable[str]) -> set[str]:
+        """As :class:`Store` has it."""
+        with self._timed("list"):
+            return self._store.find_known(scope, ids)
+
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """As :class:`Store` has it."""
         with self._timed("delete"):
