@@ -37,9 +37,9 @@ def read_version(data_dir: Path) -> int | None:
     """
     path = data_dir / FILE
     try:
+        if not path.exists():
+            return 0 if any((data_dir / name).exists() for name in _IN_USE) else None
         found = msgspec.json.decode(path.read_bytes(), type=Version)
-    except FileNotFoundError:
-        return 0 if any((data_dir / name).exists() for name in _IN_USE) else None
     except OSError as exc:
         raise StoreError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
     except msgspec.MsgspecError as exc:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +357,28 @@ async def test_what_was_stored_without_the_new_vector_behind_its_back(
         assert "said at the last moment" in vectors_of(packs[0])
 
 
+async def test_writers_that_never_have_the_new_vector(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As replicas that cannot reach the new model: it is not tried for ever, and told what to look at."""
+    monkeypatch.setattr(reembedding, "SWEEPS", 4)
+    async with opened(models, tmp_path, "old") as vault:
+        await fill(vault, USERS[:1])
+    async with opened(models, tmp_path, "new") as vault:
+        numbers = count()
+
+        async def write_in_between(_: mover.Mover) -> bool:
+            models.broken.add("new")
+            await remember(vault, ADA, "said", conversation=f"c{next(numbers)}")
+            models.broken.clear()
+            return True
+
+        monkeypatch.setattr(mover.Mover, "compare_sample", write_in_between)
+        with pytest.raises(MemoryProxyError, match="without vectors of openai:new"):
+            await Reembedding(vault).run()
+        assert_all_of("old", [await vault.load(ADA)])
+
+
 async def test_a_model_that_answers_otherwise_each_time(models: Models, tmp_path: Path) -> None:
     """What it has made is given up, and begun anew when it is one model again; until then the old vectors serve."""
     async with opened(models, tmp_path, "old") as vault:
@@ -460,6 +483,28 @@ async def test_a_store_of_before_there_were_notes(models: Models, tmp_path: Path
         assert_all_of("new", await load(vault))
     async with opened(models, tmp_path, "old") as vault:
         assert vault.embeddings.serving is None or vault.embeddings.serving.name == "openai:new"
+
+
+async def test_a_former_model_of_which_nobody_knows_where_it_answered(models: Models, tmp_path: Path) -> None:
+    """It is looked for nowhere: there are words alone until it is configured again, or all have moved."""
+    async with opened(models, tmp_path, "old") as vault:
+        await fill(vault, USERS[:1])
+        with vault.ledger._database.writing() as connection:  # type: ignore[attr-defined]  # it is a file
+            connection.execute("DELETE FROM embedding")
+    local = models.settings(tmp_path, None, upstream={"base_url": models.url})
+    models.asked.clear()
+    async with open_vault(local, HOLDER) as vault:
+        assert_all_of("old", [await vault.load(ADA)])
+        with pytest.raises(EmbedderError, match="openai:old: where it answered is not known"):
+            await vault.embeddings.embed_question("what?")
+        await remember(vault, ADA, "said meanwhile", conversation="d")
+    assert models.asked.total() == 0
+    async with opened(models, tmp_path, "old") as vault:
+        await vault.prepare()
+        assert await Reembedding(vault).run()
+        assert_all_of("old", [await vault.load(ADA)])
+    async with open_vault(local, HOLDER) as vault:
+        assert await vault.embeddings.embed_question("what?") is not None
 
 
 async def test_the_key_goes_home_only(models: Models, tmp_path: Path) -> None:

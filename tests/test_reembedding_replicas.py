@@ -9,6 +9,7 @@ import pytest
 
 from proxy.keeper import wire
 from proxy.keeper.lock import Holder
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import open_vault
 from proxy.ledger import scripts
@@ -37,11 +38,11 @@ def chosen(models: Models, model: str) -> dict[str, Any]:
     return {"provider": "openai", "model": model, "base_url": models.url, "api_key": "k"}
 
 
-async def until_settled(edge: Edge, **how: Any) -> wire.ReembeddingState:
-    state: wire.ReembeddingState = await edge.client.call(wire.Reembed(**how))
+async def until_settled(edge: Edge, **how: Any) -> ReembeddingState:
+    state: ReembeddingState = await edge.client.call(wire.Reembed(start=True, **how))
     while state.state in ("moving", "verifying"):
         await asyncio.sleep(0.02)
-        state = await edge.client.call(wire.GetReembedding())
+        state = await edge.client.call(wire.Reembed(start=False))
     return state
 
 

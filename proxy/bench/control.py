@@ -11,7 +11,7 @@ from proxy.bench.load import Endpoint, LoadError
 from proxy.bench.scrape import Scrape
 from proxy.bench.servers import POLL_S
 from proxy.errors import MemoryProxyError
-from proxy.keeper.wire import ReembeddingState
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 
 

@@ -19,7 +19,7 @@ from proxy.bench.report import Row, percentile, ratio
 from proxy.bench.servers import USER_HEADER, Conditions, import_file, start_upstream
 from proxy.config import ENV_PREFIX
 from proxy.errors import MemoryProxyError
-from proxy.keeper.wire import ReembeddingState
+from proxy.keeper.moves import ReembeddingState
 
 Hear = Callable[[str], None]
 

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy.edge.answers import Found
-from proxy.keeper.wire import Imported, JournalPage, Receipt, ReembeddingState, UserRow
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"

@@ -11,9 +11,10 @@ import msgspec
 from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Found, tell_block, write_lines
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
-from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt, ReembeddingState
+from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
 from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import find_block
 from proxy.recall.explaining import explain

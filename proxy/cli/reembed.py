@@ -6,7 +6,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from proxy.cli import opening, options, output
-from proxy.keeper.wire import ReembeddingState
+from proxy.keeper.moves import ReembeddingState
 
 # What shells say of a command that Ctrl-C has ended.
 INTERRUPTED: Final = 130

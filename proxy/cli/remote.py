@@ -16,7 +16,8 @@ from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Dropped, Found, ImportReport, Retried
 from proxy.edge.operations import LINES
 from proxy.errors import MemoryProxyError
-from proxy.keeper.wire import Imported, JournalPage, Receipt, ReembeddingState, UserRow
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
 # What the admin API gives at once, at most.

@@ -20,6 +20,7 @@ from proxy.edge.operations import LINES, OPERATIONS, Operation
 from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Exported, Memory, Message, Scope
 from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService
@@ -300,12 +301,14 @@ class ControlPlane:
 
     async def tell_of_reembedding(self, _: Request) -> Response:
         """``GET /memory/reembed``: which embedding models there are, and how far memories are from one to the other."""
-        state: wire.ReembeddingState = await self._keeper.call(wire.GetReembedding())
+        state: ReembeddingState = await self._keeper.call(wire.Reembed(start=False))
         return _json(state)
 
     async def reembed(self, request: Request) -> Response:
         """``POST /memory/reembed``: has all memories moved to the configured model."""
-        state: wire.ReembeddingState = await self._keeper.call(wire.Reembed(parameters.read_again(request)))
+        state: ReembeddingState = await self._keeper.call(
+            wire.Reembed(start=True, again=parameters.read_again(request))
+        )
         return _json(state, 202)
 
 

@@ -8,6 +8,7 @@ from proxy.edge import answers, parameters
 from proxy.edge.history import HistoryAnswer
 from proxy.identity import MAX_CHARACTERS
 from proxy.keeper import wire
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 from proxy.observe.metrics import CONTENT_TYPE
 
@@ -353,14 +354,14 @@ OPERATIONS: Final = (
         "GET",
         "/memory/reembed",
         "Which embedding model is in force, which one is configured, and how far memories are on their way to that.",
-        _one("The models, and the move.", wire.ReembeddingState),
+        _one("The models, and the move.", ReembeddingState),
     ),
     Operation(
         "reembed",
         "POST",
         "/memory/reembed",
         "Moves all memories to the configured embedding model, or goes on with it. Meanwhile they are found as before.",
-        _one("It is begun, or was.", wire.ReembeddingState, status=202),
+        _one("It is begun, or was.", ReembeddingState, status=202),
         (_AGAIN,),
     ),
 )

@@ -49,7 +49,9 @@ def open_model(settings: Settings, model: EmbeddingModel) -> Embedder:
     """
     if name_configured(settings) == model.name:
         return open_embedder(settings)
-    if model.provider == "openai" and model.model is not None and model.base_url is not None:
+    if model.provider == "openai" and model.base_url is None:
+        raise EmbedderError(f"{model.name}: where it answered is not known: configure it again, or move to another one")
+    if model.model is not None and model.base_url is not None:
         upstream, key = UpstreamSettings(base_url=model.base_url), ""
         if _place(upstream.address) == _place(_find_address(settings)):
             key = _read(settings.embedding.api_key)
@@ -71,10 +73,11 @@ def name_configured(settings: Settings) -> str:
 def describe(settings: Settings, name: str, dim: int) -> EmbeddingModel:
     """The model whose embedder is called *name*, to be opened again when another one is configured.
 
-    Where it answers is taken from the configuration, which may be a later one.
+    Where it answers is where the configured one does, if it is one of its kind; else nobody knows.
     """
     if name.startswith(_OPENAI):
-        return EmbeddingModel("openai", name, dim, name.removeprefix(_OPENAI), str(_find_address(settings)))
+        address = str(_find_address(settings)) if settings.embedding.provider == "openai" else None
+        return EmbeddingModel("openai", name, dim, name.removeprefix(_OPENAI), address)
     return EmbeddingModel("local" if dim else "none", name, dim)
 
 

@@ -20,8 +20,8 @@ import structlog
 
 from proxy.errors import EmbedderError, MemoryProxyError, StoreError
 from proxy.journal.backoff import delay
-from proxy.keeper import wire
 from proxy.keeper.mover import InterruptionError, Mover, Progress
+from proxy.keeper.moves import Movement, ReembeddingState
 from proxy.keeper.vault import BATCH, Vault
 from proxy.models import PARTS, Embedding, EmbeddingModel
 from proxy.remember.embedding import WAY_OUT
@@ -31,6 +31,8 @@ from proxy.tasks import Tasks
 ATTEMPTS: Final = 8
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 30.0
+# Readings that find something that is missing, one after the other. The second finds what came during the first.
+SWEEPS: Final = 20
 UNFORESEEN: Final = "something unforeseen; the log says what"
 
 log = structlog.get_logger(__name__)
@@ -60,11 +62,11 @@ class Reembedding:
         self._error: str | None = None
 
     @property
-    def state(self) -> wire.ReembeddingState:
+    def state(self) -> ReembeddingState:
         """How far it is."""
         noted, progress = self._embeddings.noted, self._progress
         took = self._took if self._began is None else time.monotonic() - self._began
-        return wire.ReembeddingState(
+        return ReembeddingState(
             state=self._name_state(),
             serving=None if noted is None else str(noted.serving),
             configured=self._embeddings.configured,
@@ -76,7 +78,7 @@ class Reembedding:
             error=self._error if self._began is None else None,
         )
 
-    def _name_state(self) -> wire.Movement:
+    def _name_state(self) -> Movement:
         if self._began is not None:
             return "verifying" if self._verifying else "moving"
         if self._error is not None:
@@ -174,13 +176,17 @@ class Reembedding:
     async def _try(self, target: EmbeddingModel) -> None:
         mover = Mover(self._vault, target, self._progress, batch=self._batch, give_way=self._give_way)
         await self._pass_turns()
-        while True:
+        for _ in range(SWEEPS):
             noted = await self._require(target)
             if await mover.sweep():
                 await self._verify(mover, noted)
                 if await self._finish(noted):
                     return
             self._verifying = True
+        raise MemoryProxyError(
+            f"memories go on being written without vectors of {target.name}: see that all that run have it configured, "
+            f"and that it answers them, then {WAY_OUT}"
+        )
 
     async def _pass_turns(self) -> None:
         """Returns when those are through who may have begun to write before there was a target."""

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,8 @@ from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
 from proxy.keeper.inquiries import Inquiries
 from proxy.keeper.lock import Holder
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.precedence import Precedence
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
@@ -39,8 +41,6 @@ PATIENCE_S: Final = 5.0
 MAX_UNREAD: Final = 64 << 20
 # For what is told of the journal together with how this process is.
 COUNT_S: Final = 2.0
-# Longer than that nobody gives way.
-WAY_S: Final = 0.5
 # Threads that wait for a Chroma server rather than work.
 REMOTE_THREADS: Final = 32
 # How long to wait before what could not be read ahead is tried again: ever longer.
@@ -60,10 +60,8 @@ class KeeperServer:
     def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
         self._workshop = workshop
-        self._reembedding = Reembedding(vault, give_way=self._give_way)
-        self._loads = 0
-        self._at_rest = asyncio.Event()
-        self._at_rest.set()
+        self._precedence = Precedence(workshop.give_way)
+        self._reembedding = Reembedding(vault, give_way=self._precedence.give_way)
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
         self._inquiries = Inquiries()
@@ -92,7 +90,6 @@ class KeeperServer:
             ),
             wire.Flush: self._flush,
             wire.Reembed: self._reembed,
-            wire.GetReembedding: self._tell_of_reembedding,
             wire.Status: self._status,
         }
 
@@ -141,7 +138,8 @@ class KeeperServer:
         reply = frames.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
             if isinstance(request, wire.Load):
-                reply = await self._send_parts(writer, number, request.scope)
+                with self._precedence.loading():
+                    reply = await self._send_parts(writer, number, request.scope)
             elif isinstance(request, wire.Scrape):
                 reply = frames.frame(number, await self._bulletin.scrape(writer))
             elif isinstance(request, wire.GetReports):
@@ -156,10 +154,6 @@ class KeeperServer:
     async def _send_parts(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         """Sends all parts but the last, which is the answer. Reads the store no faster than the edge reads."""
         self.check()
-        with self._loading():
-            return await self._send(writer, number, scope)
-
-    async def _send(self, writer: asyncio.StreamWriter, number: int, scope: Scope) -> bytes:
         reply = b""
         async with aclosing(self._vault.load_parts(scope)) as parts:
             async for part in parts:
@@ -177,24 +171,6 @@ class KeeperServer:
         for loaded in others.values():
             loaded |= users
         _push(list(others), traced)
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        self._loads += 1
-        self._at_rest.clear()
-        try:
-            yield
-        finally:
-            self._loads -= 1
-            if not self._loads:
-                self._at_rest.set()
-
-    async def _give_way(self) -> None:
-        """Chats wait for what is loaded: what can wait lets that go first, and what was said last."""
-        await self._workshop.give_way()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WAY_S):
-                await self._at_rest.wait()
 
     def _announce(self, change: wire.Changed) -> None:
         self.pass_on(change.scope.key, change)
@@ -251,13 +227,10 @@ class KeeperServer:
     async def _drop_failed(self, _: wire.DropFailed) -> wire.Settled:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
-    async def _reembed(self, call: wire.Reembed) -> wire.ReembeddingState:
+    async def _reembed(self, call: wire.Reembed) -> ReembeddingState:
         await self._vault.embeddings.settle()
-        self._reembedding.start(self._tasks, again=call.again)
-        return self._reembedding.state
-
-    async def _tell_of_reembedding(self, _: wire.GetReembedding) -> wire.ReembeddingState:
-        await self._vault.embeddings.settle()
+        if call.start:
+            self._reembedding.start(self._tasks, again=call.again)
         return self._reembedding.state
 
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:

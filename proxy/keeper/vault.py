@@ -37,7 +37,7 @@ from proxy.remember.retention import evict
 from proxy.remember.scribe import Scribe
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store, open_store
-from proxy.stores.measured import MeasuredStore
+from proxy.stores.measured import MeasuredStore, note_calls
 
 # Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
 # batch holds Chroma's lock for less than 50 ms.
@@ -377,7 +377,7 @@ async def open_vault(
             await asyncio.to_thread(migration.prepare, settings)
         ledger = await asyncio.to_thread(open_ledger, settings)
         store = await asyncio.to_thread(open_store, settings, ledger)
-        store = MeasuredStore(store, partial(_note_call, metrics))
+        store = MeasuredStore(store, note_calls(metrics))
         if settings.store.mode == "embedded" and settings.journal.redis_url is None:
             # Else there are servers, which may be away for now: see Vault.prepare.
             await asyncio.to_thread(migration.migrate, settings, ledger, store)
@@ -386,9 +386,3 @@ async def open_vault(
             yield vault
         finally:
             await vault.aclose()
-
-
-def _note_call(metrics: Metrics, seconds: float, operation: str, failed: bool) -> None:
-    metrics.observe("store_seconds", seconds, operation)
-    if failed:
-        metrics.count("store_errors_total", operation)

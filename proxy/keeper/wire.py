@@ -4,10 +4,11 @@ A call carries one of the request structs below and is answered by an envelope o
 push has number 0 and is answered by nothing.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Exported, Memory, Pack, Scope
 from proxy.observe.exposition import Family
 from proxy.observe.traces import Trace
@@ -15,7 +16,6 @@ from proxy.observe.traces import Trace
 # Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
 # moves no page.
 Cursor = tuple[float, str]
-Movement = Literal["settled", "due", "moving", "verifying", "failed"]
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):
@@ -99,25 +99,6 @@ class Imported(msgspec.Struct, frozen=True):
     known: int
     errors: list[tuple[int, str]]
     unnamed: int = 0
-
-
-class ReembeddingState(msgspec.Struct, frozen=True):
-    """How it is with embedding models: *serving* is in force, *target* the one that memories are on their way to.
-
-    *state*: ``settled`` when the configured one is in force, ``due`` when another one is, ``moving`` and then
-    ``verifying`` while memories are given their new vectors, ``failed`` when that has ended with *error*. *done*: how
-    many of the *total* have theirs; *moved*: how many were given it since it was begun last, so many a second.
-    """
-
-    state: Movement
-    serving: str | None
-    configured: str
-    target: str | None = None
-    total: int = 0
-    done: int = 0
-    moved: int = 0
-    rate: float = 0.0
-    error: str | None = None
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
@@ -315,17 +296,13 @@ class GetReports(Request, frozen=True, tag=True):
 
 
 class Reembed(Request, frozen=True, tag=True):
-    """Moves all memories to the configured embedding model, if that is not being done. *again*: also those that have
-    vectors of a model of its name.
+    """How far memories are on their way to the configured embedding model, to which they are set out with *start*.
+
+    *again*: also those that have vectors of a model of its name.
     """
 
+    start: bool
     again: bool = False
-    reply: ClassVar[Any] = ReembeddingState
-
-
-class GetReembedding(Request, frozen=True, tag=True):
-    """How far is that?"""
-
     reply: ClassVar[Any] = ReembeddingState
 
 
@@ -337,7 +314,7 @@ class Status(Request, frozen=True, tag=True):
 
 _Pushed = Journaled | Held | Tell | Traced
 _Reading = Load | ListUsers | ListMemories | ListRows | ReadRows | ListJournal
-_Watching = Scrape | GetReports | GetReembedding | Status
+_Watching = Scrape | GetReports | Status
 _Changing = Erase | Add | Edit | Switch | RetryFailed | DropFailed | Import | Flush | Reembed
 AnyRequest = _Pushed | _Reading | _Watching | _Changing
 

@@ -5,9 +5,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from proxy.models import Record, Scope
+from proxy.observe.metrics import Metrics
 from proxy.stores.base import Activity, KnownUser, Store
 
 Observe = Callable[[float, str, bool], None]
+
+
+def note_calls(metrics: Metrics) -> Observe:
+    """What counts calls in *metrics*."""
+
+    def note(seconds: float, operation: str, failed: bool) -> None:
+        metrics.observe("store_seconds", seconds, operation)
+        if failed:
+            metrics.count("store_errors_total", operation)
+
+    return note
 
 
 class MeasuredStore:
