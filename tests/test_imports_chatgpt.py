@@ -147,7 +147,7 @@ def test_a_long_conversation_comes_in_several_lines(tmp_path: Path, monkeypatch:
 
 
 def test_however_it_is_packed(tmp_path: Path) -> None:
-    """The file alone, gzipped, with a mark of its encoding, over many lines, as an archive, whole or in parts."""
+    """The file alone, gzipped, with a mark of its encoding, on many lines, an archive of it or of numbered parts."""
     conversations = [talk(DOG, name="c-1"), talk("I ski.", name="c-2"), talk("I sing.", name="c-3")]
     plain = write(tmp_path / "plain.json", conversations)
     packed = tmp_path / "packed.bin"

@@ -1,4 +1,4 @@
-"""Logs of OpenAI-compatible APIs: what each request adds to its conversation, stored once."""
+"""Logs of OpenAI-compatible APIs: what each request adds to its conversation, stored once however often it comes."""
 
 import json
 import random

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import MemoryProxyError
@@ -17,6 +17,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+
+FEW = settings(deadline=None, derandomize=True, max_examples=40)
 
 
 class Trickle:
@@ -33,6 +35,7 @@ def read(data: bytes, *keys: str, size: int = 1000, longest: int = 10_000) -> li
     return list(split(Trickle(data, size), keys, longest=longest))
 
 
+@FEW
 @given(st.lists(VALUES), st.integers(1, 30), st.booleans(), st.sampled_from([None, 1]))
 def test_elements_are_those_of_the_array(values: list[Any], size: int, ascii_only: bool, indent: int | None) -> None:
     """Whatever is in them and however few bytes come at a time."""
@@ -40,6 +43,7 @@ def test_elements_are_those_of_the_array(values: list[Any], size: int, ascii_onl
     assert [json.loads(one.data) for one in read(data, size=size)] == values
 
 
+@FEW
 @given(st.dictionaries(st.text(), VALUES), st.lists(VALUES), st.integers(1, 30), st.booleans())
 def test_elements_are_those_of_a_member(rest: dict[str, Any], values: list[Any], size: int, first: bool) -> None:
     """Whatever else is in the object, before it or behind it."""
@@ -49,6 +53,7 @@ def test_elements_are_those_of_a_member(rest: dict[str, Any], values: list[Any],
     assert [(one.key, json.loads(one.data)) for one in found] == [("results", value) for value in values]
 
 
+@FEW
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:\\a 1', max_size=60).map(str.encode), st.integers(1, 9))
 def test_no_bytes_stop_it(data: bytes, size: int) -> None:
     """It comes to an end with any bytes, or says that they are no JSON."""

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from proxy.cli import opening, options, output
 from proxy.config import Settings
+from proxy.errors import MemoryProxyError
 from proxy.imports import REASONS, FormatError
 from proxy.imports.files import Source, open_source
 from proxy.imports.pieces import Piece, Pieces
@@ -96,7 +97,7 @@ def import_file(
             except KeyboardInterrupt:
                 progress.stop()
                 _tell_of_interruption(importer)
-            except typer.Exit:  # of an error, which is told
+            except (typer.Exit, MemoryProxyError):  # what was done is told beside the error
                 if importer.has_begun:
                     importer.tell(as_json=as_json, dry_run=dry_run)
                 raise
