@@ -1,6 +1,8 @@
 """Memories made findable: each with its vector, its terms and what is stated in it."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -10,6 +12,9 @@ from proxy.remember.plan import Draft
 from proxy.statements import Statement, find_statements
 from proxy.text import ANALYSIS, pack_terms
 
+# So many are worth a thread: half of embedding is done without Python, and meanwhile it can look for terms.
+_MANY: Final = 32
+
 
 async def make_records(drafts: Sequence[Draft], embedder: Embedder) -> list[Record]:
     """Records in the order of *drafts*.
@@ -17,20 +22,28 @@ async def make_records(drafts: Sequence[Draft], embedder: Embedder) -> list[Reco
     Raises:
         EmbedderError: no vectors for now; nothing was made, and the same call may succeed later.
     """
-    vectors = await embedder.embed([_leave_name_out(draft.memory) for draft in drafts])
+    texts = [_leave_name_out(draft.memory) for draft in drafts]
+    if len(drafts) < _MANY:
+        vectors, terms = await embedder.embed(texts), _pack(drafts)
+    else:
+        vectors, terms = await asyncio.gather(embedder.embed(texts), asyncio.to_thread(_pack, drafts))
     return [
         Record(
             memory=memory,
             vector=pack_vector(vector) if vector.size else b"",
-            terms=pack_terms(memory.text, memory.name),
+            terms=packed,
             analysis=ANALYSIS,
             model=embedder.name,
             statements=statements,
             chain=chain,
             parent=parent,
         )
-        for (memory, chain, parent, statements), vector in zip(drafts, vectors, strict=True)
+        for (memory, chain, parent, statements), vector, packed in zip(drafts, vectors, terms, strict=True)
     ]
+
+
+def _pack(drafts: Sequence[Draft]) -> list[bytes]:
+    return [pack_terms(draft.memory.text, draft.memory.name) for draft in drafts]
 
 
 def refresh(record: Record, model: str) -> Record:
