@@ -282,18 +282,18 @@ class ControlPlane:
     async def take_in(self, request: Request) -> Response:
         """``POST /memory/import``: JSON Lines of any length, in constant memory."""
         tenant = parameters.require_tenant(request, required=self._has_tenants)
-        stored = known = unnamed = 0
+        stored = known = unnamed = evicted = 0
         errors: list[answers.BadLine] = []
         async for lines in parameters.read_lines(request):
             if lines.too_long:
                 done = wire.Imported(0, 0, [(lines.first_line, f"longer than {parameters.LONGEST_LINE:,} bytes")])
             else:
                 done = await self._keeper.call(wire.Import(lines.lines, lines.first_line, tenant))
-            stored, known = stored + done.stored, known + done.known
+            stored, known, evicted = stored + done.stored, known + done.known, evicted + done.evicted
             named = done.errors[: MOST_ERRORS - len(errors)]
             errors += [answers.BadLine(line, reason) for line, reason in named]
             unnamed += len(done.errors) - len(named)
-        return _json(answers.ImportReport(stored, known, errors, unnamed))
+        return _json(answers.ImportReport(stored, known, errors, unnamed, evicted))
 
     async def list_journal(self, request: Request) -> Response:
         """``GET /memory/journal``: what waits, and what was set aside and why."""
