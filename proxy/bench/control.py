@@ -11,6 +11,7 @@ from proxy.bench.load import Endpoint, LoadError
 from proxy.bench.scrape import Scrape
 from proxy.bench.servers import POLL_S
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 
 
@@ -78,6 +79,14 @@ class Control:
         path = f"/memory/users/{quote(user_id, safe='')}/recall"
         await self._call("POST", path, msgspec.json.encode({"query": "What did I say?"}))
 
+    async def reembed(self) -> ReembeddingState:
+        """Has all memories moved to the configured embedding model, or what is left of that."""
+        return msgspec.json.decode(await self._call("POST", "/memory/reembed"), type=ReembeddingState)
+
+    async def reembedding(self) -> ReembeddingState:
+        """How far that is."""
+        return msgspec.json.decode(await self._call("GET", "/memory/reembed"), type=ReembeddingState)
+
     def hang_up(self) -> None:
         """Closes connections, while there is a loop to do it on."""
         self._endpoint.close()
@@ -89,6 +98,6 @@ class Control:
             LoadError: it did not answer, or not with success.
         """
         answer = await self._endpoint.call(method, path, self._headers, body)
-        if answer.status != 200:
+        if answer.status not in (200, 202):
             raise LoadError(f"{method} {path}: answered {answer.status}: {answer.body[:200]!r}")
         return answer.body

@@ -28,6 +28,7 @@ from proxy.bench.latency import Samples, measure_first_token, measure_latency, m
 from proxy.bench.load import LoadError
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
+from proxy.bench.reembedding import Removal, run_removal
 from proxy.bench.report import Report, Row
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, start_floor, start_proxy, start_upstream
 from proxy.bench.soak import run_soak
@@ -74,6 +75,12 @@ def run_fleet(siege: Siege, say: Say, conditions: Conditions, *, parent: Path | 
     with _make_folder(parent) as folder:
         relief = run_siege(siege, folder / "fleet", conditions, say)
         return Report(list_siege_rows(relief), [draw_siege(relief)])
+
+
+def run_reembedding(removal: Removal, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """How fast memories move to another embedding model, and what chats notice. Otherwise as :func:`run_benchmark`."""
+    with _make_folder(parent) as folder:
+        return Report(run_removal(removal, folder / "moved", conditions, say))
 
 
 def run_soaking(minutes: float, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:

@@ -29,6 +29,16 @@ Fleet = Annotated[
         help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
     ),
 ]
+Soak = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
+]
+Reembed = Annotated[
+    int | None,
+    typer.Option(
+        min=1_000, metavar="N", help="Only this: N memories moved to another embedding model, the keeper killed."
+    ),
+]
 
 
 def bench(
@@ -50,11 +60,9 @@ def bench(
     watching: Annotated[
         bool, typer.Option("--watching", help="Only this: what metrics, logs and spans cost a request.")
     ] = False,
-    soak: Annotated[
-        float | None,
-        typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random moments of --kills and --fleet.")] = 5,
+    soak: Soak = None,
+    reembed: Reembed = None,
+    seed: Annotated[int, typer.Option(help="Of the random moments of --kills, --fleet and --reembed.")] = 5,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin meanwhile.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
     report_file: webpage.ReportFile = None,
@@ -74,6 +82,7 @@ def bench(
         kills=kills,
         fleet=fleet,
         soak=soak,
+        reembed=reembed,
         seed=seed,
         rate=rate,
     )
@@ -101,6 +110,7 @@ def _choose(
     kills: int | None,
     fleet: float | None,
     soak: float | None,
+    reembed: int | None,
     seed: int,
     rate: float,
 ) -> "tuple[str, Callable[..., Report]]":
@@ -109,11 +119,14 @@ def _choose(
     from proxy.bench.durability import Ordeal
     from proxy.bench.fleet import Siege
     from proxy.bench.plan import FULL, QUICK
+    from proxy.bench.reembedding import Removal
 
     if kills is not None:
         return "--kills", partial(stages.run_kills, Ordeal(kills=kills, seed=seed, rate=rate))
     if fleet is not None:
         return "--fleet", partial(stages.run_fleet, Siege(seconds=fleet, seed=seed, rate=rate))
+    if reembed is not None:
+        return "--reembed", partial(stages.run_reembedding, Removal(memories=reembed, seed=seed))
     if soak is not None:
         return "--soak", partial(stages.run_soaking, soak)
     plan = QUICK if quick else FULL
