@@ -35,7 +35,7 @@ from proxy.edge.shield import Shield
 from proxy.edge.spans import ChatSpans
 from proxy.edge.stats import Stats
 from proxy.edge.traces import TraceRoutes, Traces
-from proxy.embedders import open_embedder
+from proxy.embedders import open_embedder, open_model
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
@@ -46,7 +46,7 @@ from proxy.keeper import frames, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
-from proxy.models import Scope
+from proxy.models import EmbeddingModel, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
@@ -90,9 +90,7 @@ class App:
         )
         self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()
-        self._embedder = measure(
-            embedder or _open_embedder(settings), partial(self.metrics.observe, "embed_question_seconds")
-        )
+        self._embedder = self._measure(embedder or _open_embedder(settings))
         self.recall = RecallService(
             self.keeper,
             self._embedder,
@@ -102,6 +100,7 @@ class App:
             placement=settings.memory.placement,
             frame=Frame(settings.memory.template),
             stale_s=math.inf if settings.journal.redis_url is None else settings.store.refresh_s,
+            open_model=self._open_model,
         )
         self.upstream = Upstream(settings.upstream)
         self.measures = self.make_measures(fail_open)
@@ -213,6 +212,7 @@ class App:
             await self.tasks.cancel()
             await self._identifier.aclose()
             await self.upstream.aclose()
+            await self.recall.aclose()
             await self._embedder.aclose()
             if self._tracing is not None:
                 await self._tracing.aclose()
@@ -233,6 +233,12 @@ class App:
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())
+
+    def _measure(self, embedder: Embedder) -> Embedder:
+        return measure(embedder, partial(self.metrics.observe, "embed_question_seconds"))
+
+    def _open_model(self, model: EmbeddingModel) -> Embedder:
+        return self._measure(open_model(self.settings, model))
 
     def _watch_parts(self) -> None:
         self.metrics.watch("upstream_connections", lambda: self.upstream.connections)

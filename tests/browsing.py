@@ -159,4 +159,3 @@ def write_config(path: Path, text: str) -> tuple[str, str]:
     """A configuration file, as the option that names it."""
     path.write_text(text, encoding="utf-8")
     return "--config", str(path)
-

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,13 @@ def write_lines(path: Path, lines: Sequence[bytes]) -> Path:
     """A file of *lines*."""
     path.write_bytes(b"".join(lines))
     return path
+
+
+def read_terminal(terminal: int) -> bytes:
+    """All that has been written to a terminal, which gives it a few kilobytes at a time."""
+    os.set_blocking(terminal, False)
+    shown = b""
+    with suppress(BlockingIOError):
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    return shown

@@ -6,13 +6,12 @@ import os
 import pty
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from proxy.cli.importing import read_chunks
-from tests.commands import invoke, make_line, read_json, write_lines
+from proxy.imports.files import read_records
+from tests.commands import invoke, make_line, read_json, read_terminal, write_lines
 from tests.processes import REPOSITORY, WAIT_S, clean_environment
 
 LINES = [make_line("ada", "I have a dog.", "How nice."), make_line("bob", "I drink tea.")]
@@ -99,45 +98,23 @@ def test_an_empty_file_is_imported(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "0 memories stored, 0 already known, 0 lines unreadable\n")
 
 
-def test_chunks_end_where_lines_end() -> None:
-    """Pieces of about the size asked for, each knowing the number of its first line."""
-    file = io.BytesIO(b"one\ntwo\nthree\nfour")
-    chunks = list(read_chunks(file, size=6, longest=100))
-    assert [(chunk.first_line, chunk.lines) for chunk in chunks] == [
-        (1, [b"one\n", b"two\n"]),
-        (3, [b"three\n"]),
-        (4, [b"four"]),
-    ]
-
-
 def test_a_line_without_end_is_not_held() -> None:
     """A line that is too long is reported and left out; the next has its right number."""
     file = io.BytesIO(b"one\n" + b"x" * 100 + b"\ntwo\n" + b"y" * 100)
-    (chunk,) = read_chunks(file, size=1000, longest=10)
-    assert chunk.lines == [b"one\n", b"\n", b"two\n", b"\n"]
-    assert chunk.too_long == [2, 4]
+    found = [(record.number, record.data, record.too_long) for record in read_records(file, longest=10)]
+    assert found == [(1, b"one\n", False), (2, b"", True), (3, b"two\n", False), (4, b"", True)]
 
 
-def test_lines_across_chunks_keep_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_across_pieces_keep_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third line is the third, also when it comes in a later piece."""
-    monkeypatch.setattr("proxy.cli.importing.CHUNK_BYTES", 1)
-    monkeypatch.setattr("proxy.cli.importing.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("proxy.imports.pieces.PIECE_BYTES", 1)
+    monkeypatch.setattr("proxy.imports.files.LONGEST_RECORD", 10_000)
     source = write_lines(tmp_path / "source.jsonl", [*LINES, b"{}\n", b"z" * 10_001])
     result = invoke("import", source, "--data-dir", tmp_path / "data")
     assert result.stdout == "3 memories stored, 0 already known, 2 lines unreadable\n"
     told = result.stderr.splitlines()
     assert told[0].startswith(f"memory-proxy: {source}, line 3: ")
     assert told[1] == f"memory-proxy: {source}, line 4: longer than 64 MB"
-
-
-def read_all(terminal: int) -> bytes:
-    """All that has been written to a terminal, which gives it a few kilobytes at a time."""
-    os.set_blocking(terminal, False)
-    shown = b""
-    with suppress(BlockingIOError):
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    return shown
 
 
 def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
@@ -154,7 +131,7 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
             timeout=WAIT_S,
             check=False,
         )
-        shown = read_all(ours)
+        shown = read_terminal(ours)
     finally:
         os.close(ours)
         os.close(theirs)

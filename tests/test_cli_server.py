@@ -36,7 +36,7 @@ def fill(server: str, tmp_path: Path, *lines: bytes) -> None:
 
 def test_import_names_lines_of_the_file(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server sees one piece at a time; the numbers are those of the file all the same."""
-    monkeypatch.setattr("proxy.cli.importing.CHUNK_BYTES", 1)
+    monkeypatch.setattr("proxy.imports.pieces.PIECE_BYTES", 1)
     source = write_lines(tmp_path / "source.jsonl", [make_line("imported", "One.", "Two."), b"\n", b"no\n"])
     result = invoke("import", source, "--server", server, **ENVIRON)
     assert (result.exit_code, result.stdout) == (1, "2 memories stored, 0 already known, 1 line unreadable\n")

@@ -9,11 +9,16 @@ from tests.commands import invoke
 READING = ("users", "memories", "search", "journal", "check", "eval")
 
 
+def ask(instruction: str, **environ: str) -> str:
+    """What the command tells a shell that asks in the way of completions."""
+    asked = {"_MEMORY_PROXY_COMPLETE": instruction, **environ}
+    return CliRunner(env=asked).invoke(make_cli(), [], prog_name="memory-proxy").stdout
+
+
 def complete(*words: str) -> list[str]:
     """What bash is offered for the last of *words*."""
-    environ = {"COMP_WORDS": " ".join(("memory-proxy", *words)), "COMP_CWORD": str(len(words))}
-    environ["_MEMORY_PROXY_COMPLETE"] = "complete_bash"
-    return CliRunner(env=environ).invoke(make_cli(), [], prog_name="memory-proxy").stdout.split()
+    typed = " ".join(("memory-proxy", *words))
+    return ask("complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(words))).split()
 
 
 @pytest.mark.parametrize(
@@ -28,9 +33,7 @@ def test_shells_are_told_how_words_go_on(words: list[str], offered: list[str]) -
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_offered(shell: str) -> None:
     """As a script for the shell that asks."""
-    result = invoke("--show-completion", shell)
-    assert result.exit_code == 0
-    assert "complete" in result.stdout
+    assert "complete" in ask(f"source_{shell}")
 
 
 @pytest.mark.parametrize("command", READING)

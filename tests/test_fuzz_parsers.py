@@ -192,9 +192,9 @@ def test_import_lines(sent: bytes) -> None:
     """Memories that the store and the wire have room for, or a short reason for each line."""
     parsed = lines.parse(sent.split(b"\n"), Redactor(Redaction()))
     assert all(1 <= number <= sent.count(b"\n") + 1 and len(reason) <= 300 for number, reason in parsed.errors)
-    for drafts in parsed.drafts.values():
-        for draft in drafts:
-            memory = draft.memory
+    for some in parsed.brought.values():
+        for one in some:
+            memory = one.memory
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=type(memory)) == memory
             assert memory.created_at.tzinfo is not None
             assert memory.valid_until is None or memory.valid_until.tzinfo is not None

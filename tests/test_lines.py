@@ -45,8 +45,8 @@ class Parsed(NamedTuple):
 
 
 def parse(sent: Sequence[bytes], *, first_line: int = 1, tenant: str = "") -> Parsed:
-    drafts, errors = lines.parse(sent, Redactor(Redaction()), first_line=first_line, tenant=tenant)
-    return Parsed({scope: [draft.memory for draft in some] for scope, some in drafts.items()}, errors)
+    brought, errors = lines.parse(sent, Redactor(Redaction()), first_line=first_line, tenant=tenant)
+    return Parsed({scope: [one.memory for one in some] for scope, some in brought.items()}, errors)
 
 
 def line(record: dict[str, Any], **changes: Any) -> bytes:
@@ -156,7 +156,7 @@ def test_secrets_are_masked_in_both_kinds_of_line() -> None:
 
 def test_turns_of_a_line_are_chained() -> None:
     """A live conversation of the same name goes on from them."""
-    drafts, _ = lines.parse([line(TALK)], Redactor(Redaction()))
-    first, second = drafts[Scope("ada")]
+    brought, _ = lines.parse([line(TALK)], Redactor(Redaction()))
+    first, second = brought[Scope("ada")]
     assert first.parent == chain.start(Scope("ada"), "c1")
     assert second.parent == first.chain

@@ -41,6 +41,8 @@ CONTRACT = {
     ("get", "/memory/journal"),
     ("delete", "/memory/journal"),
     ("post", "/memory/journal/retry"),
+    ("get", "/memory/reembed"),
+    ("post", "/memory/reembed"),
 }
 
 

@@ -44,7 +44,16 @@ async def test_links_lead_to_files(proxy: Proxy, start: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/ui/nothing", "/ui/views", "/ui/views/", "/ui//app.js", "/ui/../app.py", "/ui/%2e%2e/app.py", "/ui/app%2Ejs", "/ui/./app.js"],
+    [
+        "/ui/nothing",
+        "/ui/views",
+        "/ui/views/",
+        "/ui//app.js",
+        "/ui/../app.py",
+        "/ui/%2e%2e/app.py",
+        "/ui/app%2Ejs",
+        "/ui/./app.js",
+    ],
 )
 async def test_nothing_else_is(proxy: Proxy, target: str) -> None:
     """Names are compared as they were sent: no other spelling, no folder, nothing above."""

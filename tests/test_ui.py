@@ -80,7 +80,9 @@ def tell_of_maya() -> Shelf:
         "Our p99 latency for the checkout service went from 180 ms to 900 ms after we upgraded to Envoy 1.31.",
         "Check whether the upgrade changed `max_requests_per_connection`, and whether draining now holds requests.",
     )
-    (vegan, *_) = shelf.say("chat-c977", 41, "I'm vegan now, by the way. No more cheese, sadly.", "Understood, vegan it is.")
+    (vegan, *_) = shelf.say(
+        "chat-c977", 41, "I'm vegan now, by the way. No more cheese, sadly.", "Understood, vegan it is."
+    )
     shelf.replace(vegetarian, vegan)
     shelf.say(
         "chat-d5e2",
@@ -90,7 +92,9 @@ def tell_of_maya() -> Shelf:
         "Can you plan a birthday dinner for my partner Jonas on June 14? He eats fish.",
         "Grilled sea bream with fennel and orange for Jonas, and a vegan caponata with polenta for you.",
     )
-    shelf.say("chat-e0b8", 2, "We moved again: our new flat is in Porto, Rua das Flores 112.", "Congratulations on the move!")
+    shelf.say(
+        "chat-e0b8", 2, "We moved again: our new flat is in Porto, Rua das Flores 112.", "Congratulations on the move!"
+    )
     assert moved
     old = shelf.know(("chat-7f3a", 0), 212, "Maya lives in Lisbon.", "I just moved to Lisbon")
     between = shelf.know(("chat-b21d", 0), 96, "Maya lives in Almada, across the river.", "Our p99 latency")
@@ -502,7 +506,14 @@ def test_the_journal_names_what_was_set_aside(tab: Tab) -> None:
         **{"seq": 7, "user_id": "ada", "stage": "store", "attempts": 10, "created_at": "2026-03-01T10:00:00Z"},
         "reason": "OperationalError: disk full",
     }
-    failing = {"pending": 3, "extracting": 0, "failed": 1, "oldest_age_s": 12.5, "trouble": "disk full", "entries": [entry]}
+    failing = {
+        "pending": 3,
+        "extracting": 0,
+        "failed": 1,
+        "oldest_age_s": 12.5,
+        "trouble": "disk full",
+        "entries": [entry],
+    }
     retried: list[str] = []
     page = tab.page
     page.route("**/memory/journal?*", lambda route: route.fulfill(json=failing))
@@ -686,7 +697,9 @@ def test_the_page_is_light(browser: Browser, server: Proxy, capsys: pytest.Captu
         again = sum(size for _, size, _ in page.evaluate(sizes))
         assert again < total / 5
     with capsys.disabled():
-        sys.stdout.write(f"\nfirst paint {paint_ms:.0f} ms, {total / 1000:.0f} kB, the second time {again / 1000:.0f} kB ")
+        sys.stdout.write(
+            f"\nfirst paint {paint_ms:.0f} ms, {total / 1000:.0f} kB, the second time {again / 1000:.0f} kB "
+        )
 
 
 def test_the_picture_of_the_readme(browser: Browser, server: Proxy, tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def test_who_may_only_look_is_offered_nothing_else(tab: Tab) -> None:
     """And is told so. Keys change nothing, either; a search is no change."""
     changes: list[str] = []
     page = tab.page
-    page.on("request", lambda request: changes.append(request.method) if request.method in ("PATCH", "DELETE") else None)
+    page.on(
+        "request", lambda request: changes.append(request.method) if request.method in ("PATCH", "DELETE") else None
+    )
     tab.open(f"token={READ_TOKEN}")
     expect(page.locator("#read-only")).to_be_visible()
     page.get_by_label("Tenant").select_option("shop")

@@ -44,7 +44,12 @@ def make_conversation(number: int) -> dict[str, object]:
         }
         for turn in range(TURNS)
     ]
-    return {"user_id": "archive", "conversation_id": f"log-{number}", "started_at": f"{day}T08:00:00Z", "messages": messages}
+    return {
+        "user_id": "archive",
+        "conversation_id": f"log-{number}",
+        "started_at": f"{day}T08:00:00Z",
+        "messages": messages,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +92,7 @@ def scroll_to_the_end(page: Page) -> int:
     return max(counts)
 
 
-def test_the_timeline_keeps_the_document_small(
-    page: Page, archive: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_timeline_keeps_the_document_small(page: Page, archive: str, capsys: pytest.CaptureFixture[str]) -> None:
     """While pages still come, too; and the end is the end."""
     page.goto(archive)
     expect(page.locator(".vrow").first).to_be_visible()

@@ -1,15 +1,18 @@
 """What data commands need of memories, whether a data directory is open or a running proxy is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from proxy.edge.answers import Found
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"
+# How often whoever waits hears how far it is.
+TELL_EVERY_S: Final = 0.2
 
 
 class Users(msgspec.Struct, frozen=True):
@@ -49,6 +52,12 @@ class Backend(Protocol):
     async def erase(self, scope: Scope, memory_id: str | None) -> Receipt:
         """Erases one memory, or with None a user. An id that the user has no memory of is an error."""
 
+    def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        """A user's memories as JSON Lines, those first that were first stored, in pieces that end where a line ends.
+
+        Without *superseded* only those that hold.
+        """
+
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         """Stores JSON Lines, of which the first is number *first_line*; *progress* hears of memories as they come."""
 
@@ -60,3 +69,9 @@ class Backend(Protocol):
 
     async def drop_failed(self) -> int:
         """Deletes everything that was set aside; answers how much that was."""
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        """Moves all memories to the configured embedding model, or goes on with it, until that is done.
+
+        *progress* hears every now and then how far it is. *again*: as :class:`~proxy.keeper.wire.Reembed` has it.
+        """

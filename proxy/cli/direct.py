@@ -3,25 +3,30 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
-from proxy.edge.answers import Found, tell_block
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
+from proxy.edge.answers import Found, tell_block, write_lines
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
 from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import find_block
 from proxy.recall.explaining import explain
 from proxy.recall.query import Query
+from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
 # Memories written at once. The keeper takes fewer, because users wait for it meanwhile.
 BATCH: Final = 256
+# Memories of an export that are read at once.
+PAGE: Final = 500
 
 
 class Direct:
@@ -37,11 +42,11 @@ class Direct:
         self._tenant = tenant
 
     async def users(self, limit: int | None) -> Users:
-        page = await self._vault.users(limit or sys.maxsize, None, self._tenant)
+        page = await self._vault.catalogue.users(limit or sys.maxsize, None, self._tenant)
         return Users(page.users, page.cursor is not None)
 
     async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
-        page = await self._vault.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
+        page = await self._vault.catalogue.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
         return Memories(page.memories, page.cursor is not None)
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
@@ -51,8 +56,8 @@ class Direct:
         began = time.perf_counter()
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
         asked = Query.from_dialogue([Message("user", query)], asked_at=now())
-        vector = (await self._vault.embedder.embed([asked.topic(working_set.speakers)]))[0]
-        asked = asked.with_vector(vector if vector.size else None)
+        vector = await self._vault.embeddings.embed_question(asked.topic(working_set.speakers))
+        asked = asked.with_vector(vector)
         block = find_block(working_set, asked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
         elapsed_ms = (time.perf_counter() - began) * 1000
         if block is None:
@@ -75,6 +80,12 @@ class Direct:
         if memory_id is not None and not receipt.memories:
             raise MemoryProxyError(NO_SUCH_MEMORY)
         return receipt
+
+    async def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        catalogue = self._vault.catalogue
+        rows = await catalogue.rows(scope)
+        for start in range(0, len(rows), PAGE):
+            yield write_lines(await catalogue.read(scope, rows[start : start + PAGE]), superseded=superseded)
 
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         return await self._vault.take_in(
@@ -106,3 +117,17 @@ class Direct:
 
     async def drop_failed(self) -> int:
         return await asyncio.to_thread(self._vault.journal.drop_failed)
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        await self._vault.embeddings.settle()
+        move, tasks = Reembedding(self._vault, batch=BATCH), Tasks()
+        moving = tasks.spawn(move.run(again=again), name="reembed", awaited=True)
+        try:
+            while not moving.done():
+                progress(move.state)
+                await asyncio.wait((moving,), timeout=TELL_EVERY_S)
+        finally:
+            move.stop()
+            await asyncio.wait((moving,))  # for what is being written: somebody may have pressed Ctrl-C
+        moving.result()
+        return move.state

@@ -1,175 +1,227 @@
-"""``memory-proxy import``: conversations and exported memories into the store."""
+"""``memory-proxy import``: conversations and memories into the store, from our own files and from those of others."""
 
-import gzip
-import io
-import os
-import sys
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Final, NamedTuple, Protocol
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Final, Literal, NoReturn, Protocol
 
+import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from proxy.cli import opening, options, output
-from proxy.cli.backend import Backend
+from proxy.config import Settings
 from proxy.errors import MemoryProxyError
+from proxy.imports import REASONS, FormatError
+from proxy.imports.files import Source, open_source
+from proxy.imports.pieces import Piece, Pieces
+from proxy.keeper.wire import Imported
 
-# What is held in memory and handed over at once: some hundred messages, enough for batches of the store's liking.
-CHUNK_BYTES: Final = 1 << 20
-# No conversation is that long. Without an end, a file that is no JSON Lines at all would be read as one line.
-LONGEST_LINE: Final = 64 << 20
-TOO_LONG: Final = "longer than 64 MB"
-GZIP_MAGIC: Final = b"\x1f\x8b"
-
-
-class Lines(Protocol):
-    """What lines are read from."""
-
-    def readline(self, size: int, /) -> bytes:
-        """The next line, or at most *size* bytes of it; empty at the end."""
+AUTO: Final = "auto"
+# As a shell says it of whatever Ctrl-C has ended.
+INTERRUPTED: Final = 130
+# Records that could not be read, and are named one by one.
+MOST_NAMED: Final = 1_000
+# Of Python's collector, when it looks: a hundredth of what is usual.
+COLLECTIONS: Final = (100_000, 20, 20)
 
 
-class Chunk(NamedTuple):
-    """Some whole lines. Those numbered in *too_long* are empty in *lines*, so that the others keep their numbers."""
+class Taker(Protocol):
+    """Where lines go."""
 
-    first_line: int
-    lines: list[bytes]
-    too_long: list[int]
+    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+        """As :class:`~proxy.cli.backend.Backend` has it."""
 
 
-@dataclass(slots=True)
-class Totals:
-    """What an import has done so far."""
+class BadRecord(msgspec.Struct):
+    """A line, conversation or memory of the file that could not be read."""
 
+    place: str
+    reason: str
+
+
+class Report(msgspec.Struct):
+    """What an import has done. *evicted*: memories that retention has removed for it. *skipped* counts what was left
+    out on purpose, by :data:`proxy.imports.REASONS`.
+    """
+
+    format: str
     stored: int = 0
     known: int = 0
     unreadable: int = 0
+    evicted: int = 0
+    skipped: Mapping[str, int] = {}
+    errors: list[BadRecord] = []
+
+
+def _check_user(user: str | None) -> str | None:
+    return None if user is None else options.check_user(user)
 
 
 def import_file(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, gzipped or not; - is standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON Lines, JSON or a ZIP, gzipped or not; - is standard input.")
+    ],
+    format_name: Annotated[
+        Literal["auto", "native", "chatgpt", "mem0", "openai"],
+        typer.Option(
+            "--format",
+            help="What FILE is: lines as export writes them and conversations (native), ChatGPT's data export, what "
+            "Mem0's get_all answers, or a log of requests to an OpenAI-compatible API. auto looks into it.",
+        ),
+    ] = AUTO,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Whose it is, where FILE does not say so.", callback=_check_user),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be stored.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a sentence.")] = False,
     tenant: options.Tenant = None,
     server: options.ServerUrl = None,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Store conversations, or memories that an export wrote. Importing the same file twice changes nothing."""
+    """Store conversations and memories from a file. What is known already is left alone, so that an import which was
+    interrupted goes on when it is started again, and a second one changes nothing.
+    """
     settings = options.load(config, data_dir)
-    options.require_tenant(settings, server, tenant)
-    with options.reported(), _open(file) as source, _make_progress() as progress:
-        importer = Importer(source, progress)
-        opening.run(importer.run, settings, server, tenant=tenant, create=True)
-    totals = importer.totals
-    output.make_console().print(
-        f"{output.count(totals.stored, 'memory')} stored, {totals.known:,} already known, "
-        f"{output.count(totals.unreadable, 'line')} unreadable"
-    )
-    if totals.unreadable:
+    tenant_name = options.require_tenant(settings, server, tenant)
+    with options.reported(), open_source(file) as source:
+        try:
+            chosen = None if format_name == AUTO else format_name
+            pieces = Pieces(source, format_name=chosen, user=user, tenant=tenant_name)
+        except FormatError as exc:
+            options.fail(str(exc), options.USAGE)
+        with _make_progress() as progress, _few_collections():
+            importer = Importer(source, pieces, progress)
+            try:
+                if dry_run:
+                    asyncio.run(importer.run(Rehearsal(settings)))
+                else:
+                    opening.run(importer.run, settings, server, tenant=tenant, create=True)
+            except KeyboardInterrupt:
+                progress.stop()
+                _tell_of_interruption(importer)
+            except (typer.Exit, MemoryProxyError):  # what was done is told beside the error
+                if importer.has_begun:
+                    importer.tell(as_json=as_json, dry_run=dry_run)
+                raise
+    importer.tell(as_json=as_json, dry_run=dry_run)
+    if importer.unreadable:
         raise typer.Exit(options.FAILURE)
 
 
-class Source:
-    """An open file: its lines, and how far it has been read. *raw* is where its bytes come from."""
+class Rehearsal:
+    """A :class:`Taker` that keeps nothing, and calls all that could be read stored."""
 
-    def __init__(self, name: str, raw: io.BufferedReader) -> None:
-        self.name = name
-        self.size = os.fstat(raw.fileno()).st_size or None  # a pipe has none
-        self._raw = raw
-        packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        self._file: Lines = gzip.GzipFile(fileobj=raw) if packed else raw
+    def __init__(self, settings: Settings) -> None:
+        from proxy.redaction import Redactor
 
-    @property
-    def position(self) -> int:
-        """How many of the file's *size* bytes have been read."""
-        return 0 if self.size is None else self._raw.tell()
+        self._redactor = Redactor(settings.redaction)
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The file's lines.
+    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+        from proxy.remember.lines import parse
 
-        Raises:
-            MemoryProxyError: it cannot be read on, as when it is damaged or cut short.
-        """
-        line = 1
-        try:
-            for chunk in read_chunks(self._file, size=CHUNK_BYTES, longest=LONGEST_LINE):
-                yield chunk
-                line = chunk.first_line + len(chunk.lines)
-        except (OSError, EOFError, zlib.error) as exc:
-            raise MemoryProxyError(f"{self.name}: cannot be read on from line {line}: {exc}") from exc
-
-
-def read_chunks(file: Lines, *, size: int, longest: int) -> Iterator[Chunk]:
-    """Lines of *file* in pieces of about *size* bytes, so that memory does not grow with the file.
-
-    A line of *longest* bytes or more is not held, only counted.
-    """
-    chunk, held = Chunk(1, [], []), 0
-    while line := file.readline(longest):
-        if len(line) == longest and not line.endswith(b"\n"):
-            _skip_line(file)
-            chunk.too_long.append(chunk.first_line + len(chunk.lines))
-            line = b"\n"
-        chunk.lines.append(line)
-        held += len(line)
-        if held >= size:
-            yield chunk
-            chunk, held = Chunk(chunk.first_line + len(chunk.lines), [], []), 0
-    if chunk.lines:
-        yield chunk
-
-
-def _skip_line(file: Lines) -> None:
-    while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
-        pass
+        parsed = parse(lines, self._redactor, first_line=first_line)
+        count = sum(map(len, parsed.brought.values()))
+        progress(count)
+        return Imported(count, 0, parsed.errors)
 
 
 class Importer:
     """Carries a file into memory and tells of it."""
 
-    def __init__(self, source: Source, progress: Progress) -> None:
-        self.totals = Totals()
+    def __init__(self, source: Source, pieces: Pieces, progress: Progress) -> None:
+        self.stored = 0
+        self.known = 0
+        self.unreadable = 0
+        self.evicted = 0
+        self._named: list[BadRecord] = []
         self._source = source
+        self._pieces = pieces
         self._progress = progress
         self._task = progress.add_task("importing", total=source.size, memories=0)
         self._seen = 0
 
-    async def run(self, memories: Backend) -> None:
-        """Takes in the whole file, chunk by chunk."""
-        for chunk in self._source.chunks():
-            done = await memories.take_in(chunk.lines, first_line=chunk.first_line, progress=self._count)
-            self.totals.stored += done.stored
-            self.totals.known += done.known
-            self.totals.unreadable += done.unnamed
-            self._name_lines([*done.errors, *((line, TOO_LONG) for line in chunk.too_long)])
+    async def run(self, memories: Taker) -> None:
+        """Takes in the whole file, piece by piece."""
+        for piece in self._pieces:
+            done = await memories.take_in(piece.lines, first_line=0, progress=self._count)
+            self.stored += done.stored
+            self.known += done.known
+            self.unreadable += done.unnamed
+            self.evicted += done.evicted
+            self._name_records(piece, done.errors)
             self._progress.update(self._task, completed=self._source.position)
 
     def _count(self, memories: int) -> None:
         self._seen += memories
         self._progress.update(self._task, memories=self._seen)
 
-    def _name_lines(self, errors: list[tuple[int, str]]) -> None:
-        self.totals.unreadable += len(errors)
-        for number, reason in sorted(errors):
-            line = f"memory-proxy: {self._source.name}, line {number}: {reason}"
-            self._progress.console.print(output.make_harmless(line), soft_wrap=True)
+    def _name_records(self, piece: Piece, refused: Sequence[tuple[int, str]]) -> None:
+        """One reason for each record, also where several of the lines that it has become are refused."""
+        errors = {piece.numbers[line]: reason for line, reason in reversed(refused)} | dict(piece.errors)
+        self.unreadable += len(errors)
+        for number, reason in sorted(errors.items()):
+            if len(self._named) == MOST_NAMED:
+                self._print(f"{self._source.name}: there are more, which are counted")
+                return
+            place = self._pieces.name(number)
+            self._named.append(BadRecord(place, reason))
+            self._print(f"{self._source.name}, {place}: {reason}")
+
+    def _print(self, message: str) -> None:
+        self._progress.console.print(output.make_harmless(f"memory-proxy: {message}"), soft_wrap=True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._seen or self.unreadable)
+
+    def tell(self, *, as_json: bool, dry_run: bool) -> None:
+        """What was done so far."""
+        if as_json:
+            output.print_json(self._report())
+            return
+        stored = output.count(self.stored, "memory")
+        done = f"{stored} would be stored" if dry_run else f"{stored} stored, {self.known:,} already known"
+        console = output.make_console()
+        console.print(f"{done}, {output.count(self.unreadable, self._pieces.noun)} unreadable")
+        if self.evicted:
+            removed = output.count(self.evicted, "memory")
+            console.print(f"removed again: {removed} beyond what retention keeps of a user", soft_wrap=True)
+        if skipped := describe_skipped(self._pieces.skipped):
+            console.print(f"skipped: {skipped}", soft_wrap=True)
+
+    def _report(self) -> Report:
+        skipped = {reason: count for reason, count in self._pieces.skipped.most_common() if count}
+        return Report(
+            self._pieces.format_name, self.stored, self.known, self.unreadable, self.evicted, skipped, self._named
+        )
+
+
+def describe_skipped(skipped: Counter[str]) -> str:
+    """What was left out: most of all first."""
+    counts = ((*REASONS[reason], count) for reason, count in skipped.most_common() if count)
+    return ", ".join(f"{output.count(count, noun)} {what}" for noun, what, count in counts)
+
+
+def _tell_of_interruption(importer: Importer) -> NoReturn:
+    done = f"{output.count(importer.stored, 'memory')} stored, {importer.known:,} already known so far"
+    options.fail(f"interrupted: {done}; the same command goes on from there", INTERRUPTED)
 
 
 @contextmanager
-def _open(file: str) -> Iterator[Source]:
-    with ExitStack() as stack:
-        try:
-            if file == "-":
-                raw = stack.enter_context(os.fdopen(sys.stdin.fileno(), "rb", closefd=False))
-            else:
-                raw = stack.enter_context(Path(file).open("rb"))
-            source = Source("standard input" if file == "-" else file, raw)
-        except OSError as exc:
-            raise MemoryProxyError(f"{file}: cannot be read: {exc.strerror or exc}") from exc
-        yield source
+def _few_collections() -> Iterator[None]:
+    """Nearly nothing of an import is in circles: to look for them as often as usual takes a twentieth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _make_progress() -> Progress:

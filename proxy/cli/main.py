@@ -15,8 +15,10 @@ from proxy.cli.check import check
 from proxy.cli.data import list_memories, list_users, search
 from proxy.cli.demo import demo
 from proxy.cli.eval import evaluate_recall
+from proxy.cli.exporting import export_memories
 from proxy.cli.importing import import_file
 from proxy.cli.journal import journal
+from proxy.cli.reembed import reembed
 from proxy.cli.serve import serve
 from proxy.config.sections import Logs
 from proxy.observe import logs
@@ -32,7 +34,9 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "edit": edit,
     "forget": forget,
     "import": import_file,
+    "export": export_memories,
     "journal": journal,
+    "reembed": reembed,
     "bench": bench,
     "eval": evaluate_recall,
 }

@@ -56,14 +56,15 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def _check_user(user: str) -> str:
+def check_user(user: str) -> str:
+    """*user*, if it can be the id of one; else that is bad usage."""
     try:
         return check_user_id(user)
     except ApiError as exc:
         fail(str(exc), USAGE)
 
 
-User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", callback=_check_user)]
+User = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", callback=check_user)]
 
 
 def _check_tenant(tenant: str | None) -> str | None:

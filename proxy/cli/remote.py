@@ -1,6 +1,9 @@
 """A running proxy, through its admin API."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
@@ -9,9 +12,11 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Dropped, Found, ImportReport, Retried
+from proxy.edge.operations import LINES
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
@@ -19,6 +24,8 @@ from proxy.models import Memory, Scope
 PAGE: Final = 1000
 # An import's megabyte of short messages takes seconds, and with a slow embedding API minutes.
 TIMEOUT: Final = httpx2.Timeout(600, connect=5)
+# For a server that is started anew while somebody waits for what it does.
+PATIENCE_S: Final = 60.0
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -73,7 +80,23 @@ class Remote:
         await self._client.aclose()
 
     async def users(self, limit: int | None) -> Users:
-        return Users(*await self._list("/memory/users", _UserPage, limit))
+        users, more = await self._list("/memory/users", _UserPage, limit)
+        if limit is None:
+            await self._catch_up(users)
+        return Users(users, more)
+
+    async def _catch_up(self, users: list[UserRow]) -> None:
+        """Adds those who became active while they were listed, and so moved to the front of what was listed before."""
+        known = {(row.tenant, row.user_id) for row in users}
+        first = PAGE
+        while len(known) >= PAGE:
+            rows, _ = await self._list("/memory/users", _UserPage, first)
+            missed = [row for row in rows if (row.tenant, row.user_id) not in known]
+            if not missed:
+                return
+            users += missed
+            known |= {(row.tenant, row.user_id) for row in missed}
+            first *= 2
 
     async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
         included = {"include": "superseded"} if superseded else {}
@@ -94,12 +117,25 @@ class Remote:
         path = _path(scope) if memory_id is None else f"{_path(scope)}/memories/{_quote(memory_id)}"
         return await self._call("DELETE", path, Receipt)
 
+    async def export(self, scope: Scope, *, superseded: bool) -> AsyncIterator[bytes]:
+        params = {**({"include": "superseded"} if superseded else {}), **self._tenant}
+        with self._translated():
+            async with self._client.stream("GET", f"{self._server}{_path(scope)}/export", params=params) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise MemoryProxyError(self._explain(response))
+                if not response.headers.get("content-type", "").startswith(LINES):
+                    raise self._is_stranger(response)
+                # One that is cut, as when the server fails in the middle, raises.
+                async for piece in response.aiter_bytes():
+                    yield piece
+
     async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
         done = await self._call("POST", "/memory/import", ImportReport, content=b"".join(lines))
         progress(done.stored + done.known)
         # The server numbers the lines of a request from 1.
         errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
-        return Imported(done.stored, done.known, errors, done.unnamed)
+        return Imported(done.stored, done.known, errors, done.unnamed, done.evicted)
 
     async def journal(self, limit: int) -> JournalPage:
         return await self._call("GET", "/memory/journal", JournalPage, params={"limit": str(min(limit, PAGE))})
@@ -109,6 +145,33 @@ class Remote:
 
     async def drop_failed(self) -> int:
         return (await self._call("DELETE", "/memory/journal", Dropped)).dropped
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        state = await self._ask_to_reembed(again=again)
+        while state.state != "settled":
+            progress(state)
+            if state.state == "failed":
+                raise MemoryProxyError(f"{self._server}: {state.error}")
+            await asyncio.sleep(TELL_EVERY_S)
+            state = await self._look_at_reembedding()
+            if state.state == "due":
+                state = await self._ask_to_reembed(again=False)  # it was started anew meanwhile
+        return state
+
+    async def _ask_to_reembed(self, *, again: bool) -> ReembeddingState:
+        asked = {"again": "true"} if again else {}
+        return await self._call("POST", "/memory/reembed", ReembeddingState, params=asked)
+
+    async def _look_at_reembedding(self) -> ReembeddingState:
+        """What it says as soon as it says something: it may be started anew at any time."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._call("GET", "/memory/reembed", ReembeddingState)
+            except MemoryProxyError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(TELL_EVERY_S)
 
     async def _list(
         self, path: str, kind: type[_Page[Item]], limit: int | None, included: Mapping[str, str] = MappingProxyType({})
@@ -126,17 +189,25 @@ class Remote:
     async def _call(
         self, method: str, path: str, kind: type[T], params: Mapping[str, str] = MappingProxyType({}), **content: Any
     ) -> T:
-        url, params = self._server + path, {**params, **self._tenant}
-        try:
-            response = await self._client.request(method, url, params=params, **content)
-        except httpx2.TimeoutException as exc:
-            raise MemoryProxyError(f"{self._server} does not answer in time ({type(exc).__name__})") from exc
-        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-            why = str(exc) or type(exc).__name__
-            raise MemoryProxyError(f"{self._server} cannot be reached: {why}; is memory-proxy running there?") from exc
+        with self._translated():
+            response = await self._client.request(
+                method, self._server + path, params={**params, **self._tenant}, **content
+            )
         if not response.is_success:
             raise MemoryProxyError(self._explain(response))
         return self._decode(response, kind)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TimeoutException as exc:
+            raise MemoryProxyError(f"{self._server} does not answer in time ({type(exc).__name__})") from exc
+        except httpx2.RemoteProtocolError as exc:
+            raise MemoryProxyError(f"{self._server} broke off its answer: {exc}; its log may say why") from exc
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            why = str(exc) or type(exc).__name__
+            raise MemoryProxyError(f"{self._server} cannot be reached: {why}; is memory-proxy running there?") from exc
 
     def _explain(self, response: httpx2.Response) -> str:
         error = self._decode(response, _ErrorBody).error
@@ -152,8 +223,11 @@ class Remote:
         try:
             return msgspec.json.decode(response.content, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            status = response.status_code
-            raise MemoryProxyError(f"{self._server} answers {status}, and not as memory-proxy; check --server") from exc
+            raise self._is_stranger(response) from exc
+
+    def _is_stranger(self, response: httpx2.Response) -> MemoryProxyError:
+        status = response.status_code
+        return MemoryProxyError(f"{self._server} answers {status}, and not as memory-proxy; check --server")
 
 
 def _path(scope: Scope) -> str:

@@ -283,9 +283,9 @@ def _scan(body: bytes) -> tuple[bytes, _Body]:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        if not _LONE.search(body):
+        repaired = mend_surrogates(body)
+        if repaired == body:
             raise
-        repaired = _replace_lone_surrogates(body)
         return repaired, _read_shape(repaired)
 
 
@@ -304,12 +304,14 @@ def _read_turn(spans: _TurnSpans) -> _Turn:
     return _Turn(spans.role, content, name, spans.tool_calls, spans.function_call)
 
 
-def _replace_lone_surrogates(body: bytes) -> bytes:
+def mend_surrogates(body: bytes) -> bytes:
     r"""*body* with U+FFFD for half surrogate pairs, in as many bytes: ``\ud83d`` → ``\ufffd``.
 
     msgspec refuses such escapes even where it skips; JavaScript clients make them when they cut an emoji in half.
     Escaped backslashes (``\\ud83d`` is no escape) are hidden behind NULs, which JSON cannot contain, meanwhile.
     """
+    if not _LONE.search(body):
+        return body
     if b"\0" in body:
         raise msgspec.DecodeError("a NUL is not JSON")
     masked = body.replace(rb"\\", b"\0\0")

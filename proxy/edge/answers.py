@@ -1,6 +1,6 @@
 """What the control plane answers, as it is sent and as its document describes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -97,12 +97,15 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an import did. *unnamed*: bad lines beyond those that *errors* names."""
+    """What an import did. *unnamed*: bad lines beyond those that *errors* names. *evicted*: memories that retention has
+    removed for it.
+    """
 
     stored: int
     known: int
     errors: list[BadLine]
     unnamed: int = 0
+    evicted: int = 0
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -134,12 +137,15 @@ class JournalHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class Readiness(msgspec.Struct, frozen=True):
-    """Whether chats get their memory. *checks*: each part's state, "ok" where it is well."""
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether chats get their memory. *checks*: each part's state, "ok" where it is well. *embedding*: which models are
+    in force and configured, where these are two; that makes nothing unready.
+    """
 
     status: Literal["ready", "degraded"]
     checks: dict[str, str]
     journal: JournalHealth | None
+    embedding: str | None = None
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -171,3 +177,10 @@ def tell_block(status: Status, block: "Block | None", why: Mapping[str, Why], el
         for memory, score in zip(block.memories, block.scores, strict=True)
     ]
     return Found(status, block.tokens, round(elapsed_ms, 3), block.text, memories)
+
+
+def write_lines(memories: Iterable[Memory], *, superseded: bool) -> bytes:
+    """*memories* as JSON Lines; without *superseded* only those that hold."""
+    return b"".join(
+        msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
+    )

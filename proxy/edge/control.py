@@ -22,7 +22,8 @@ from proxy.edge.page import PATH, Page
 from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
-from proxy.models import Memory, Message, Scope
+from proxy.keeper.moves import ReembeddingState
+from proxy.models import Exported, Memory, Message, Scope
 from proxy.observe.served import SERVED
 from proxy.recall.service import RecallService
 
@@ -84,6 +85,8 @@ class ControlPlane:
             "list_journal": self.list_journal,
             "drop_failed": self.drop_failed,
             "retry_failed": self.retry_failed,
+            "tell_of_reembedding": self.tell_of_reembedding,
+            "reembed": self.reembed,
         }
 
     def _route(self, path: str, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> Route:
@@ -268,10 +271,8 @@ class ControlPlane:
     async def _export(self, scope: Scope, rows: list[str], superseded: bool) -> AsyncIterator[bytes]:
         for start in range(0, len(rows), EXPORT_PAGE):
             call = wire.ReadRows(scope, rows[start : start + EXPORT_PAGE])
-            memories: list[Memory] = await self._keeper.call(call)
-            yield b"".join(
-                msgspec.json.encode(memory) + b"\n" for memory in memories if superseded or memory.superseded_by is None
-            )
+            memories: list[Exported] = await self._keeper.call(call)
+            yield answers.write_lines(memories, superseded=superseded)
 
     async def flush(self, _: Request) -> Response:
         """``POST /memory/flush``."""
@@ -281,18 +282,18 @@ class ControlPlane:
     async def take_in(self, request: Request) -> Response:
         """``POST /memory/import``: JSON Lines of any length, in constant memory."""
         tenant = parameters.require_tenant(request, required=self._has_tenants)
-        stored = known = unnamed = 0
+        stored = known = unnamed = evicted = 0
         errors: list[answers.BadLine] = []
         async for lines in parameters.read_lines(request):
             if lines.too_long:
                 done = wire.Imported(0, 0, [(lines.first_line, f"longer than {parameters.LONGEST_LINE:,} bytes")])
             else:
                 done = await self._keeper.call(wire.Import(lines.lines, lines.first_line, tenant))
-            stored, known = stored + done.stored, known + done.known
+            stored, known, evicted = stored + done.stored, known + done.known, evicted + done.evicted
             named = done.errors[: MOST_ERRORS - len(errors)]
             errors += [answers.BadLine(line, reason) for line, reason in named]
             unnamed += len(done.errors) - len(named)
-        return _json(answers.ImportReport(stored, known, errors, unnamed))
+        return _json(answers.ImportReport(stored, known, errors, unnamed, evicted))
 
     async def list_journal(self, request: Request) -> Response:
         """``GET /memory/journal``: what waits, and what was set aside and why."""
@@ -308,6 +309,18 @@ class ControlPlane:
         """``DELETE /memory/journal``: everything that was set aside is given up."""
         done: wire.Settled = await self._keeper.call(wire.DropFailed())
         return _json(answers.Dropped(done.count))
+
+    async def tell_of_reembedding(self, _: Request) -> Response:
+        """``GET /memory/reembed``: which embedding models there are, and how far memories are from one to the other."""
+        state: ReembeddingState = await self._keeper.call(wire.Reembed(start=False))
+        return _json(state)
+
+    async def reembed(self, request: Request) -> Response:
+        """``POST /memory/reembed``: has all memories moved to the configured model."""
+        state: ReembeddingState = await self._keeper.call(
+            wire.Reembed(start=True, again=parameters.read_again(request))
+        )
+        return _json(state, 202)
 
 
 def render_error(error: ApiError) -> Response:

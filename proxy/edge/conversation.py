@@ -1,6 +1,5 @@
 """Which conversation a request belongs to, and what it adds to it."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from proxy import chain
-from proxy.dialects.answer import TEXT_LIMIT, Reply
+from proxy.dialects.answer import Reply
 from proxy.errors import ApiError
 from proxy.models import Exchange, Message, Scope, now
 
@@ -49,7 +48,7 @@ class Conversation:
         return Exchange(
             user_id=self.scope.user_id,
             tenant=self.scope.tenant,
-            conversation_id=self.sent_id or self._recognise(answers),
+            conversation_id=self.sent_id or chain.recognise(self.scope, [*self.dialogue, *answers]),
             first_index=self.first_new,
             messages=messages,
             at=self.came,
@@ -63,21 +62,6 @@ class Conversation:
             block=block if keep_block else "",
             traceparent=self.traceparent,
         )
-
-    def _recognise(self, answers: Sequence[Message]) -> str:
-        """The same id for every request of a conversation, without keeping anything: its first question and answer.
-
-        The first request has the question and now gets the answer; every later one brings both along. A greeting of
-        the assistant's before the first question answers nothing. Clients trim what they resend, so white space at
-        the ends does not count, nor does what a reply is cut to.
-        """
-        texts = [*self.dialogue, *answers]
-        roles = [message.role for message in texts]
-        first = roles.index("user")
-        # Where a tool is called first, the question is all that there is yet.
-        opening = texts[: roles.index("assistant", first) + 1] if "assistant" in roles[first:] else texts
-        raw = "\x00".join([self.scope.key, *(message.text[:TEXT_LIMIT].strip() for message in opening)])
-        return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mp-talk").hexdigest()
 
 
 def _echoes(reply: str, block: str) -> bool:

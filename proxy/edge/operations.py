@@ -8,6 +8,7 @@ from proxy.edge import answers, parameters
 from proxy.edge.history import HistoryAnswer
 from proxy.identity import MAX_CHARACTERS
 from proxy.keeper import wire
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 from proxy.observe.metrics import CONTENT_TYPE
 
@@ -82,6 +83,12 @@ _LIMIT: Final = Parameter(
 _CURSOR: Final = Parameter("cursor", "query", {"type": "string", "format": "cursor"}, "Where the last page ended.")
 _INCLUDE: Final = Parameter(
     "include", "query", {"type": "string", "enum": ["superseded"]}, "Those as well that no longer hold."
+)
+_AGAIN: Final = Parameter(
+    "again",
+    "query",
+    {"type": "string", "enum": ["true", "false"]},
+    "Also what has vectors of the configured model, behind whose name there may be another one now.",
 )
 _TENANT_SCHEMA: Final = {"type": "string", "pattern": f"^({NAME.pattern})?$"}
 TENANT: Final = Parameter(
@@ -341,5 +348,20 @@ OPERATIONS: Final = (
         "Tries all again that was set aside.",
         _one("How much that is.", answers.Retried),
         changes=True,
+    ),
+    Operation(
+        "tell_of_reembedding",
+        "GET",
+        "/memory/reembed",
+        "Which embedding model is in force, which one is configured, and how far memories are on their way to that.",
+        _one("The models, and the move.", ReembeddingState),
+    ),
+    Operation(
+        "reembed",
+        "POST",
+        "/memory/reembed",
+        "Moves all memories to the configured embedding model, or goes on with it. Meanwhile they are found as before.",
+        _one("It is begun, or was.", ReembeddingState, status=202),
+        (_AGAIN,),
     ),
 )

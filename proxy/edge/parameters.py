@@ -162,6 +162,14 @@ def read_superseded(request: Request) -> bool:
     return included == "superseded"
 
 
+def read_again(request: Request) -> bool:
+    """Whether ``?again=true`` asks for everything anew."""
+    again = _read_query(request, "again")
+    if again not in (None, "true", "false"):
+        raise ApiError(400, "bad_again", "again should be true or false.", param="again")
+    return again == "true"
+
+
 def _read_query(request: Request, name: str) -> str | None:
     values = request.query_params.getlist(name)
     if len(values) > 1:

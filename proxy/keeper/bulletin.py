@@ -64,6 +64,6 @@ class Bulletin:
         at = time.monotonic()
         if at - self._counted_at >= COUNT_EVERY_S:
             self._counted_at = at
-            count = await asyncio.to_thread(self._vault.ledger.count_rows, USER_ROW)
+            count = await asyncio.to_thread(self._vault.ledger.count_everybodys_rows, USER_ROW)
             self._memories = math.nan if count is None else count
         return self._memories

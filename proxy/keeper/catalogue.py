@@ -12,8 +12,10 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from proxy.errors import StoreError
 from proxy.keeper import wire
 from proxy.models import Memory, Scope, find_part
+from proxy.remember.exported import describe
 from proxy.stores.base import Activity, KnownUser, Store
 
 Item = TypeVar("Item")
@@ -21,6 +23,8 @@ Item = TypeVar("Item")
 
 # Of users of one part, whose activity was noted last.
 _RECENT: Final = 1_000
+# Of reading what others erase, or put again, at the same time.
+_ATTEMPTS: Final = 3
 # Users whose ids are looked through at once.
 _SEARCHED: Final = 1_000
 # Users whose memories somebody looks through at a time, 200 bytes a memory.
@@ -109,7 +113,7 @@ class Catalogue:
         left = order.ids if cursor is None else order.ids[: bisect_left(order.keys, cursor)]
         while left and len(page) <= limit:
             left, some = left[: -(limit + 1)], left[-(limit + 1) :]
-            page += await asyncio.to_thread(self._read, scope, some, include_superseded)
+            page += await asyncio.to_thread(self._list, scope, some, include_superseded)
         shown = page[:limit]
         return wire.MemoryPage(shown, _age_key(shown[-1]) if len(page) > limit else None)
 
@@ -118,7 +122,7 @@ class Catalogue:
         aged = sorted((_age_key(record.memory), record.memory.id) for record in records)
         return _Order(rows, [key for key, _ in aged], [memory_id for _, memory_id in aged])
 
-    def _read(self, scope: Scope, ids: Sequence[str], include_superseded: bool) -> list[Memory]:
+    def _list(self, scope: Scope, ids: Sequence[str], include_superseded: bool) -> list[Memory]:
         records = self._store.fetch_ids(scope, ids)
         memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
         return sorted(memories, key=_age_key, reverse=True)
@@ -137,8 +141,21 @@ class Catalogue:
         return await asyncio.to_thread(self._store.list_rows, scope)
 
     async def read(self, scope: Scope, rows: Sequence[str]) -> list[Memory]:
-        """The user's memories in *rows*, without those that were erased meanwhile."""
-        return [record.memory for record in await asyncio.to_thread(self._store.fetch, scope, rows)]
+        """The user's memories in *rows* as an export has them, without those that were erased meanwhile.
+
+        Raises:
+            StoreError: one is there and cannot be read, so that what was read would pass for all that there is.
+        """
+        return await asyncio.to_thread(self._read, scope, rows)
+
+    def _read(self, scope: Scope, rows: Sequence[str]) -> list[Memory]:
+        for _ in range(_ATTEMPTS):
+            records = self._store.fetch(scope, rows)
+            if len(records) == len(rows):
+                return [describe(record) for record in records]
+            there = set(self._store.list_rows(scope))
+            rows = [row for row in rows if row in there]
+        raise StoreError(f"{len(rows) - len(records):,} memories of {len(rows):,} are there and cannot be read")
 
     async def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""

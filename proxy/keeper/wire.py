@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.models import Memory, Pack, Scope
+from proxy.keeper.moves import ReembeddingState
+from proxy.models import Exported, Memory, Pack, Scope
 from proxy.observe.exposition import Family
 from proxy.observe.traces import Trace
 
@@ -92,16 +93,22 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """What an import did. *errors* are (line number, reason); *unnamed*: how many there are beyond these."""
+    """What an import did. *errors* are (line number, reason); *unnamed*: how many there are beyond these. *evicted*: of
+    the memories that are stored now or were before, those that retention has removed for it.
+    """
 
     stored: int
     known: int
     errors: list[tuple[int, str]]
     unnamed: int = 0
+    evicted: int = 0
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
-    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works).
+
+    *embedding*: what there is to tell of embedding models, if there is anything.
+    """
 
     pid: int
     pending: int
@@ -109,6 +116,7 @@ class KeeperStatus(msgspec.Struct, frozen=True):
     oldest_age_s: float | None
     trouble: str | None
     extracting: int = 0
+    embedding: str | None = None
 
 
 class Scraped(msgspec.Struct, frozen=True):
@@ -182,11 +190,11 @@ class ListRows(Request, frozen=True, tag=True):
 
 
 class ReadRows(Request, frozen=True, tag=True):
-    """One user's memories in some rows; those that were erased meanwhile are missing."""
+    """One user's memories in some rows, as an export has them; those that were erased meanwhile are missing."""
 
     scope: Scope
     rows: list[str]
-    reply: ClassVar[Any] = list[Memory]
+    reply: ClassVar[Any] = list[Exported]
 
 
 class Erase(Request, frozen=True, tag=True):
@@ -290,35 +298,28 @@ class GetReports(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = Reports
 
 
+class Reembed(Request, frozen=True, tag=True):
+    """How far memories are on their way to the configured embedding model, to which they are set out with *start*.
+
+    *again*: also those that have vectors of a model of its name.
+    """
+
+    start: bool
+    again: bool = False
+    reply: ClassVar[Any] = ReembeddingState
+
+
 class Status(Request, frozen=True, tag=True):
     """How are you?"""
 
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = (
-    Load
-    | Journaled
-    | Held
-    | ListUsers
-    | ListMemories
-    | ListRows
-    | ReadRows
-    | Erase
-    | Add
-    | Edit
-    | Switch
-    | ListJournal
-    | RetryFailed
-    | DropFailed
-    | Import
-    | Flush
-    | Tell
-    | Traced
-    | Scrape
-    | GetReports
-    | Status
-)
+_Pushed = Journaled | Held | Tell | Traced
+_Reading = Load | ListUsers | ListMemories | ListRows | ReadRows | ListJournal
+_Watching = Scrape | GetReports | Status
+_Changing = Erase | Add | Edit | Switch | RetryFailed | DropFailed | Import | Flush | Reembed
+AnyRequest = _Pushed | _Reading | _Watching | _Changing
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):

@@ -172,6 +172,18 @@ TABLE: Final = (
     ),
     Row("store_errors_total", "counter", "Calls of the store that failed, by operation.", ("operation",), sides=KEEPER),
     Row("embed_seconds", "histogram", "Time until a batch of texts to store had its vectors.", sides=KEEPER),
+    Row(
+        "embedding_differs",
+        "gauge",
+        "1 while another embedding model is configured than the one by whose vectors memories are found: reembed.",
+        sides=KEEPER,
+    ),
+    Row(
+        "reembedded_total",
+        "counter",
+        "Memories that were given a vector of the configured embedding model.",
+        sides=KEEPER,
+    ),
     Row("embed_question_seconds", "histogram", "Time until a question had its vector.", buckets=QUICK),
     Row("journal_append_seconds", "histogram", "Time until an exchange was durable.", hot=True),
     Row(

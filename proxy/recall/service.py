@@ -20,7 +20,7 @@ from proxy.recall.loading import Loader
 from proxy.recall.query import Query
 from proxy.recall.ranking import rank
 from proxy.recall.sticky import Talk, Talks
-from proxy.recall.vectors import NOTHING_ASKED, Question, QuestionVectors
+from proxy.recall.vectors import NOTHING_ASKED, Open, Question, QuestionVectors
 from proxy.recall.why import Why
 from proxy.tasks import Tasks
 from proxy.workingset import WorkingSet
@@ -71,10 +71,11 @@ class RecallService:
         placement: Placement = "system",
         frame: Frame | None = None,
         stale_s: float = math.inf,
+        open_model: Open | None = None,
     ) -> None:
         self._loader = Loader(keeper, fail_open, tasks, stale_s=stale_s)
         self.sets = self._loader.sets
-        self._vectors = QuestionVectors(embedder, fail_open, tasks)
+        self._vectors = QuestionVectors(embedder, fail_open, tasks, open_model)
         self._composer = Composer(count_tokens, frame)
         self._continuation = Continuation(self._composer, placement)
         self._fresh = Continuation(self._composer, "system")
@@ -113,15 +114,17 @@ class RecallService:
         point = Point(scope, dialogue, budget_tokens, asyncio.get_running_loop().time(), conversation_id)
         query = Query.from_dialogue(dialogue, asked_at=asked_at or now())
         # A vector that takes a request of its own is asked for while the memories are on their way.
-        question = None if self._vectors.immediate else self._ask(query, self.sets.get(scope))
+        known = self.sets.get(scope)
+        is_immediate = self._vectors.is_immediate(None if known is None else known.model)
+        question = None if is_immediate else self._ask(query, known)
         loaded = await self._loader.load_until(scope, deadline)
         if loaded is not None and loaded.working_set.off:
             return Recollection("off")
         if loaded is None:
             self._finish_later(point, query, question, sticky=sticky)
             return self._show(point, self._resume(point, sticky=sticky).talk, "timeout", sticky=sticky)
-        question = question or self._ask(query, loaded.working_set)
-        trouble, vector = await question.wait(deadline)
+        question = self._suit(question, query, loaded.working_set)
+        trouble, vector = await self._vectors.wait(question, loaded.working_set.model, deadline)
         if question.late or not loaded.whole:
             self._finish_later(point, query, question, sticky=sticky)
             trouble = "timeout"
@@ -183,7 +186,7 @@ class RecallService:
         except TimeoutError as exc:
             raise KeeperError("the user's memories could not be read in time") from exc
         query = Query.from_dialogue(dialogue, asked_at=asked_at or now())
-        _, vector = await self._ask(query, working_set).wait(deadline)
+        _, vector = await self._vectors.wait(self._ask(query, working_set), working_set.model, deadline)
         return working_set, query.with_vector(vector)
 
     def _resume(self, point: Point, *, sticky: bool = True) -> Point:
@@ -195,7 +198,15 @@ class RecallService:
         # A greeting is looked for nowhere, and should wait for nobody.
         if not query.words:
             return NOTHING_ASKED
-        return self._vectors.ask(query.topic(working_set.speakers if working_set is not None else ()))
+        if working_set is None:
+            return self._vectors.ask(query.text)
+        return self._vectors.ask(query.topic(working_set.speakers), working_set.model)
+
+    def _suit(self, question: Question | None, query: Query, working_set: WorkingSet) -> Question:
+        """*question*, or where it was asked of another model than the memories' vectors are of, another one."""
+        if question is None or not question.suits(working_set.model):
+            return self._ask(query, working_set)
+        return question
 
     def _show(self, point: Point, talk: Talk, otherwise: Status, *, sticky: bool) -> Recollection:
         """What *talk* comes to, or a status that says why it comes to nothing."""
@@ -210,10 +221,12 @@ class RecallService:
     async def _finish(self, point: Point, query: Query, question: Question | None) -> None:
         with self._fail_open("late"):
             working_set = await self._loader.load(point.scope)
-            question = question or self._ask(query, working_set)
-            _, vector = await question.wait(math.inf)
+            question = self._suit(question, query, working_set)
+            _, vector = await self._vectors.wait(question, working_set.model, math.inf)
             # Since then the request itself may have been given something, and the user may have been erased.
             working_set = await self._loader.load(point.scope)
+            if not question.suits(working_set.model):
+                vector = None
             point = self._resume(point)
             ranked = rank(working_set, query.with_vector(vector))
             late = self._continuation.find_late(point, working_set, ranked)
@@ -222,6 +235,10 @@ class RecallService:
                 latest = self._talks.find(point.scope, (), point.conversation_id)
                 named = point.conversation_id if latest in (None, point.talk) else None
                 self._talks.put(point.scope, point.prefix, point.talk._replace(late=late), named)
+
+    async def aclose(self) -> None:
+        """Lets go of embedders that were opened for memories of former times."""
+        await self._vectors.aclose()
 
     def _check(self) -> None:
         """What others may have erased meanwhile is not used."""

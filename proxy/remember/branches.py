@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy import chain
 from proxy.models import Exchange
-from proxy.remember.plan import Plan
+from proxy.remember.plan import Draft, Plan
 from proxy.remember.shelf import Item, Shelf, find_words
 
 # Where the client names no conversation, another message at the same place may also be another conversation that began
@@ -41,6 +41,10 @@ def find_place(shelf: Shelf, exchange: Exchange) -> Place:
     """
     plain = Place(exchange.first_index, exchange.chain, exchange.conversation_id)
     last = shelf.last_index(exchange.conversation_id)
+    if last >= 0 and exchange.first_index and not _is_known(shelf, exchange):
+        joint = _find_joint(shelf, exchange)
+        if joint is not None:
+            return replace(plain, chain=joint)
     if not exchange.named or last < 0:
         return plain
     first = chain.extend(exchange.chain, chain.split(exchange.links)[:1])
@@ -49,9 +53,45 @@ def find_place(shelf: Shelf, exchange: Exchange) -> Place:
         return replace(plain, index=sent_before[0].index)
     if _is_late(shelf, exchange):
         return plain
-    if exchange.first_index > last or shelf.with_chain(exchange.chain) or shelf.with_parent(exchange.chain):
+    if exchange.first_index > last or _is_known(shelf, exchange):
         return plain if exchange.first_index or _restarts(shelf, exchange) else _go_on(exchange, last)
     return _find_end(shelf, exchange) or (plain if _restarts(shelf, exchange) else _go_on(exchange, last))
+
+
+def _is_known(shelf: Shelf, exchange: Exchange) -> bool:
+    """Whether what precedes *exchange* is stored, or something that follows the same."""
+    return bool(shelf.with_chain(exchange.chain) or shelf.with_parent(exchange.chain))
+
+
+def _find_joint(shelf: Shelf, exchange: Exchange) -> bytes | None:
+    """The chain that an import has made of what precedes *exchange*, if not all of that is stored: it knows nothing of
+    greetings and thanks, so that for it the message behind them follows what stands before them.
+    """
+    prior = chain.split(exchange.prior)
+    for item in shelf.with_conversation(exchange.conversation_id):
+        if item.index != exchange.first_index or item.role != "user":
+            continue
+        before = [turn for turn in shelf.with_chain(item.parent) if turn.kind == "turn"]
+        if before:
+            back = item.index - before[0].index
+            if 1 < back <= len(prior) and _follows(before[0], prior[-back]):
+                return item.parent
+        elif _begins(exchange, item):
+            return item.parent
+    return None
+
+
+def _begins(exchange: Exchange, item: Item) -> bool:
+    """Whether for an import the conversation begins with *item*. Where a client names it, and may send its last
+    messages only, *exchange* has to begin with the same words.
+    """
+    starts = {chain.start(exchange.scope, exchange.conversation_id), chain.start(exchange.scope, None)}
+    return item.parent in starts and (not exchange.named or _follows(item, chain.split(exchange.links)[0]))
+
+
+def _follows(item: Item, link: bytes) -> bool:
+    """Whether *link* is the digest of *item*."""
+    return chain.extend(item.parent, [link]) == item.chain
 
 
 def _is_late(shelf: Shelf, exchange: Exchange) -> bool:
@@ -85,6 +125,20 @@ def abandon_siblings(plan: Plan, place: Place, exchange: Exchange, by: str) -> N
     for item in plan.shelf.with_parent(place.chain):
         if item.chain != first and item.live and item.role == "user" and _is_edit(plan.shelf, place, item, exchange):
             _abandon(plan, item, by, exchange.at)
+
+
+def replace_siblings(plan: Plan, draft: Draft) -> None:
+    """What followed the same message of the same conversation until now is superseded by *draft*, if it is no newer.
+
+    Not at its beginning: an import may bring several conversations under one name.
+    """
+    memory = draft.memory
+    if not plan.shelf.with_chain(draft.parent):
+        return
+    for item in plan.shelf.with_parent(draft.parent):
+        same = item.kind == "turn" and (item.conversation_id, item.role) == (memory.conversation_id, memory.role)
+        if same and item.live and item.chain != draft.chain and item.at <= memory.created_at:
+            _abandon(plan, item, memory.id, memory.created_at)
 
 
 def replace_answers(plan: Plan, asked: bytes, answer: bytes, exchange: Exchange, by: str) -> None:
@@ -124,7 +178,7 @@ def _find_end(shelf: Shelf, exchange: Exchange) -> Place | None:
     prior = chain.split(exchange.prior)
     turns = shelf.with_conversation(exchange.conversation_id)
     for known in range(len(prior), 0, -1):
-        ends = [item for item in turns if chain.extend(item.parent, prior[known - 1 : known]) == item.chain]
+        ends = [item for item in turns if _follows(item, prior[known - 1])]
         if ends:
             end = max(ends, key=lambda item: item.index)
             unknown = prior[known:]

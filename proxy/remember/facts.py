@@ -46,13 +46,18 @@ def add_by_hand(plan: Plan, scope: Scope, text: str, at: datetime) -> Memory:
         message_index=0,
         origin="hand",
     )
-    found = find_stated(said)
-    if not found and len(text) <= _ALWAYS:
-        found = (Statement(0, len(text), "fact"),)
-    draft = Draft(said, statements=found)
+    draft = Draft(said, statements=state_by_hand(said))
     _take_place_of_all(plan, draft)
     plan.add(draft)
     return said
+
+
+def state_by_hand(memory: Memory) -> tuple[Statement, ...]:
+    """What is stated in a memory that somebody has written: all of it, where it is short and no rule knows better."""
+    found = find_stated(memory)
+    if not found and len(memory.text) <= _ALWAYS:
+        found = (Statement(0, len(memory.text), "fact"),)
+    return found
 
 
 def edit_by_hand(plan: Plan, memory: Memory, text: str, item: Item, at: datetime) -> Memory:

@@ -17,7 +17,7 @@ MOST_SOURCES: Final = 20
 
 
 class Draft(NamedTuple):
-    """A memory that is still to be made findable, with what is stated in it."""
+    """A memory that is still to be made findable, with what is stated in it. *chain* and *parent* as of a record."""
 
     memory: Memory
     chain: bytes = b""

@@ -49,6 +49,9 @@ class Store(Protocol):
     def fetch_ids(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no particular order."""
 
+    def find_known(self, scope: Scope, ids: Iterable[str]) -> set[str]:
+        """Those of these memory ids of which the user has a record. A hundredth of the cost of fetching them."""
+
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
 
@@ -63,6 +66,12 @@ class Store(Protocol):
 
     def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
+
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """At most *limit* users, by the order of their keys, which has to do with nothing else."""
+
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """How many records these users have together."""
 
     def close(self) -> None:
         """Releases files and connections."""

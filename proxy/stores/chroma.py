@@ -220,6 +220,12 @@ class ChromaStore(ABC):
         return [record for record in found if record is not None]
 
     @translated()
+    def find_known(self, scope: Scope, ids: Iterable[str]) -> set[str]:
+        """Those of these memory ids of which the user has a record."""
+        rows = set(self.list_rows(scope))
+        return {one for one in ids if name_row(scope, one) in rows or name_old_row(scope, one) in rows}
+
+    @translated()
     def delete(self, scope: Scope, ids: Sequence[str]) -> int:
         """Erases records by memory id; answers how many there were."""
         removed = 0
@@ -296,6 +302,18 @@ class ChromaStore(ABC):
             for some in self._pages()
             for key, user in some.items()
         }
+
+    @translated()
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """At most *limit* users, by the order of their keys, which has to do with nothing else."""
+        self._names()
+        return list(self._open_users(self._ledger.page_row_keys(USER_ROW, after="", limit=limit)).values())
+
+    @translated()
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """How many records these users have together."""
+        keys = [scope.key for scope in scopes]
+        return self._ledger.count_rows(keys) - len(self._ledger.read_row_keys(USER_ROW, keys))
 
     def _pages(self) -> Iterator[dict[str, KnownUser]]:
         """Every user. The ledger knows where a page ends; Chroma counts over all that come before it."""
