@@ -1,6 +1,7 @@
 """The inspector's files as they are written: few, small, without anything that reads HTML, and legible."""
 
 import re
+from os.path import normpath
 from pathlib import PurePosixPath
 
 import pytest
@@ -43,6 +44,19 @@ def test_nothing_reads_html_or_asks_other_hosts(name: str) -> None:
     text = TEXTS[name].replace("http://www.w3.org/2000/svg", "")
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|new Function|srcdoc|://"
     assert re.search(forbidden, text) is None
+
+
+def test_all_that_is_imported_is_there() -> None:
+    """And all that is there is imported, by what the page loads. It names only what is to be painted first."""
+    reached = set(re.findall(r'(?:href|src)="\./([^"]+)"', TEXTS["index.html"]))
+    waiting = list(reached)
+    while waiting:
+        name = waiting.pop()
+        found = re.findall(r'^(?:import|\} from)[^"]*"(\.[^"]+)";$', TEXTS[name], re.MULTILINE)
+        named = {normpath(PurePosixPath(name).parent / one) for one in found} - reached
+        waiting += named
+        reached |= named
+    assert reached == set(TEXTS) - {"index.html"}
 
 
 def test_no_name_of_the_style_is_unused() -> None:

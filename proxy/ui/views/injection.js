@@ -54,7 +54,7 @@ export class InjectionTab extends MemoryTab {
 		this.list = new VirtualList({
 			label: "Memories in the block, the oldest first",
 			key: found => found.id,
-			render: found => this.renderFound(found, this.best, wordsIn(found)),
+			render: found => this.renderFound(found, this.best),
 			estimate: () => 64,
 			open: (found, row, how) => this.choose(found, { focus: how === "key" }),
 		});
@@ -145,14 +145,8 @@ export class InjectionTab extends MemoryTab {
 		this.list.setItems(found.memories, { top: true });
 	}
 
-	foundBy(found) {
-		return found.why && { score: found.score, why: found.why, words: wordsIn(found) };
-	}
-
 	unmount() {
 		this.running?.abort();
 		super.unmount();
 	}
 }
-
-const wordsIn = found => (found.why?.words ?? []).map(([word]) => word);

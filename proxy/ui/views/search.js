@@ -30,7 +30,7 @@ export class SearchTab extends MemoryTab {
 		this.list = new VirtualList({
 			label: "Memories found, the best first",
 			key: found => found.id,
-			render: found => this.renderFound(found, this.best, this.stems, h("p.aside.reason", summarise(found.why))),
+			render: found => this.renderFound(found, this.best, h("p.aside.reason", summarise(found.why))),
 			estimate: () => 92,
 			open: (found, row, how) => this.choose(found, { focus: how === "key" }),
 		});
@@ -136,7 +136,6 @@ export class SearchTab extends MemoryTab {
 
 	#take(found, took) {
 		this.found = found;
-		this.stems = found.words.map(({ word }) => word);
 		this.best = found.memories[0]?.score ?? 1;
 		replace(
 			this.state,
@@ -187,10 +186,6 @@ export class SearchTab extends MemoryTab {
 		requestAnimationFrame(() => {
 			this.outcome.dataset.painted = performance.now();
 		});
-	}
-
-	foundBy(found) {
-		return { score: found.score, why: found.why, words: this.stems };
 	}
 
 	unmount() {

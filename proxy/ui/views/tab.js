@@ -23,8 +23,8 @@ export class MemoryTab {
 		memories.addEventListener("change", this.listener);
 	}
 
-	foundBy() {
-		return null;
+	foundBy(item) {
+		return item.why ? { score: item.score, why: item.why, words: wordsIn(item) } : null;
 	}
 
 	/** Writes into the address what is looked at. */
@@ -58,8 +58,9 @@ export class MemoryTab {
 		if (key) this.list.show(key, { focus: true });
 	}
 
-	/** A row for a memory that was found: its score against the *best* one, and where the *words* are. */
-	renderFound(found, best, words, ...more) {
+	/** A row for a memory that was found, with its score against the *best* one. */
+	renderFound(found, best, ...more) {
+		const words = wordsIn(found);
 		const { text, before, after } = excerpt(found.text, words);
 		return h(
 			"div.result",
@@ -119,3 +120,6 @@ function excerpt(text, stems) {
 	const part = cut(text.slice(start, start + SHOWN + 1), SHOWN);
 	return { text: part, before: start > 0, after: start + part.length < text.length };
 }
+
+/** The asked words that a memory has itself; what else begins like them was not what was found. */
+const wordsIn = ({ why }) => (why?.words ?? []).map(([word]) => word);
