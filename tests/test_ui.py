@@ -164,6 +164,8 @@ def test_a_user_is_found(server: Proxy, tab: Tab) -> None:
     expect(page.get_by_role("searchbox", name="Find a user")).to_have_value("finder-one")
     page.go_forward()
     expect(page.get_by_text("I like tea.").first).to_be_visible()
+    tab.open_user("finder-one", memory="of-long-ago")
+    expect(page.get_by_text("not stored any more")).to_be_visible()
     tab.open("/users?search=nobody-has-this-id")
     expect(page.get_by_text("Nobody found")).to_be_visible()
 

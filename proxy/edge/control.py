@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -105,7 +104,7 @@ class ControlPlane:
 
     def _guard(self, handler: Handler, *, changes: bool = False) -> Handler:
         """*handler* for those who may pass; its errors in the shape of the API."""
-        return self._shape(handler, partial(self._gatekeeper.check, changes=changes))
+        return self._shape(handler, lambda request: self._gatekeeper.check(request, changes=changes))
 
     def _shape(self, handler: Handler, check: Callable[[Request], object]) -> Handler:
         async def guarded(request: Request) -> Response:

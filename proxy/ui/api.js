@@ -84,17 +84,16 @@ function pathOf({ user }, rest = "") {
 }
 
 const one = id => `/memories/${encodeURIComponent(id)}`;
-const whose = ({ tenant }) => ({ tenant: tenant || (access.hasTenants ? "" : null) });
+const whose = ({ tenant }) => ({ tenant: tenant || (access.tenants.length ? "" : null) });
 
 /** What the proxy has said of who looks at it. */
-export const access = { readOnly: true, content: false, hasTenants: false, tenants: [], budget: 1000, version: "" };
+export const access = { readOnly: true, content: false, tenants: [], budget: 1000, version: "" };
 
 export async function readAccess() {
 	const told = await ask("GET", "memory/access");
 	Object.assign(access, {
 		readOnly: told.read_only,
 		content: told.content,
-		hasTenants: told.tenants.length > 0,
 		tenants: told.tenants,
 		budget: told.budget_tokens,
 		version: told.version,

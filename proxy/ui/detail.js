@@ -185,7 +185,8 @@ export class Detail {
 
 	async #save(box) {
 		const text = box.value;
-		if (text === this.memory.text || !text.trim()) return void this.#stop();
+		// A text box has no carriage returns: without them the text is the same.
+		if (text === this.memory.text.replace(/\r\n?/g, "\n") || !text.trim()) return void this.#stop();
 		box.disabled = true;
 		try {
 			this.memory = await this.memories.change(this.memory.id, { text });

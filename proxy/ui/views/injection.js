@@ -17,6 +17,8 @@ const MEANS = {
 	off: "Memory is off for this user.",
 };
 
+const PLACES = { system: "into the system message", tail: "behind the user's message" };
+
 export class InjectionTab extends MemoryTab {
 	constructor(memories, route) {
 		const pane = h("div.listing.scrolls");
@@ -72,7 +74,7 @@ export class InjectionTab extends MemoryTab {
 				this.outcome,
 				empty(
 					"Try a question",
-					`It is answered as a chat of this user would be: ${{ system: "the block goes into the system message", tail: "the block goes behind the user's message" }[access.placement] ?? "a block goes into the request"}.`,
+					`It is answered as a chat of this user would be: the block goes ${PLACES[access.placement] ?? "into the request"}.`,
 				),
 			);
 	}
@@ -141,7 +143,6 @@ export class InjectionTab extends MemoryTab {
 					),
 				),
 		);
-		this.list.setItems([]);
 		this.list.setItems(found.memories, { top: true });
 	}
 

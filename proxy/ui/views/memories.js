@@ -8,7 +8,7 @@ import { VirtualList } from "../list.js";
 import { wordsOf } from "../memories.js";
 import { pending } from "../pending.js";
 import { addressOf, rewrite } from "../router.js";
-import { empty, failed, loading } from "../talk.js";
+import { empty, failed, loading, note } from "../talk.js";
 import { findExact } from "../why.js";
 import { MemoryTab } from "./tab.js";
 
@@ -110,6 +110,7 @@ export class MemoriesTab extends MemoryTab {
 		if (!this.list || wasTable !== this.table) this.#makeList();
 		if (this.table) this.#paintColumns();
 		this.#refilter({ top });
+		if (!this.chosen) this.split.close(); // by going back, for instance
 	}
 
 	mounted() {
@@ -239,7 +240,13 @@ export class MemoriesTab extends MemoryTab {
 	}
 
 	#bringIntoSight() {
-		if (!this.wanted || !this.memories.byId.has(this.wanted)) return;
+		if (!this.wanted) return;
+		if (!this.memories.byId.has(this.wanted)) {
+			if (!this.memories.complete) return;
+			note("The memory that the address names is not stored any more.", { kind: "bad" });
+			this.wanted = this.chosen = null;
+			return;
+		}
 		if (this.list.show(this.wanted)) {
 			this.choose(this.memories.byId.get(this.wanted));
 			this.wanted = null;
@@ -255,8 +262,7 @@ export class MemoriesTab extends MemoryTab {
 	}
 
 	#stick(item) {
-		const key = item?.head ? item.day : item?.day;
-		this.stick.textContent = key ? dayName(key) : "";
+		this.stick.textContent = item ? dayName(item.day) : "";
 	}
 
 	#renderHead(item) {

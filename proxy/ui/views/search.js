@@ -144,8 +144,6 @@ export class SearchTab extends MemoryTab {
 		);
 		this.outcome.textContent = `${count(found.memories.length, "memory", "memories")} · ${ms(found.elapsed_ms)}`;
 		this.outcome.title = `${ms(found.elapsed_ms)} in the proxy, ${ms(took)} until the answer was here`;
-		this.outcome.dataset.elapsed = found.elapsed_ms;
-		this.outcome.dataset.took = took;
 		say(count(found.memories.length, "memory found", "memories found"));
 		replace(
 			this.verdict,
@@ -179,13 +177,10 @@ export class SearchTab extends MemoryTab {
 				),
 			found.memories.length > 0 && legend(),
 		);
-		this.list.setItems([]);
 		this.list.setItems(found.memories, { top: true });
+		this.detail = null; // whose reasons were others
 		const chosen = this.chosen && found.memories.find(({ id }) => id === this.chosen);
 		if (chosen) this.choose(chosen);
-		requestAnimationFrame(() => {
-			this.outcome.dataset.painted = performance.now();
-		});
 	}
 
 	unmount() {

@@ -49,7 +49,7 @@ export class UsersView {
 		this.text = params.get("search") ?? "";
 		this.tenant = params.get("tenant") ?? "";
 		if (this.search.value !== this.text) this.search.value = this.text;
-		const several = access.hasTenants || access.tenants.length > 0;
+		const several = access.tenants.length > 0;
 		replace(
 			this.tenants,
 			several &&
@@ -183,10 +183,16 @@ export class UsersView {
 	}
 
 	#render(user) {
+		const several = access.tenants.length > 0;
 		return h(
 			"div.user-row",
-			h("a.user-id", { href: addressOf(scopeOf(user)), tabindex: "-1" }, bdi(user.user_id)),
-			this.element.classList.contains("with-tenants") && h("span.tenant", bdi(user.tenant ?? "")),
+			h(
+				"a.user-id",
+				{ href: addressOf(scopeOf(user)), tabindex: "-1" },
+				bdi(user.user_id),
+				!several && user.tenant && [" ", h("span.tag", bdi(user.tenant))],
+			),
+			several && h("span.tenant", bdi(user.tenant ?? "")),
 			h("span.number", { title: `${number(user.memories)} memories` }, number(user.memories)),
 			h("span.number.aside", user.last_activity ? when(user.last_activity, relative(user.last_activity)) : "–"),
 		);
