@@ -470,10 +470,20 @@ def test_the_page_says_that_it_is_offline(browser: Browser, server: Proxy) -> No
 def test_charts_can_be_read(server: Proxy, tab: Tab) -> None:
     """With a pointer, with keys, and as a table; a user's leads to the memories of a bar."""
     sample = {
-        **{"at": "2026-03-01T10:00:00Z", "codes": {"200": 7, "503": 1}, "memory": {"injected": 5, "empty": 3}},
-        **{"recall_p50_ms": 1.25, "recall_p99_ms": 7.5, "first_token_p50_ms": 320.0, "first_token_p99_ms": None},
-        **{"block_tokens": 420.0, "prompt_tokens": 4000, "cached_tokens": 3000, "memories": 1200},
-        **{"journal_pending": 2, "journal_extracting": 0, "journal_failed": 1},
+        "at": "2026-03-01T10:00:00Z",
+        "codes": {"200": 7, "503": 1},
+        "memory": {"injected": 5, "empty": 3},
+        "recall_p50_ms": 1.25,
+        "recall_p99_ms": 7.5,
+        "first_token_p50_ms": 320.0,
+        "first_token_p99_ms": None,
+        "block_tokens": 420.0,
+        "prompt_tokens": 4000,
+        "cached_tokens": 3000,
+        "memories": 1200,
+        "journal_pending": 2,
+        "journal_extracting": 0,
+        "journal_failed": 1,
     }
     later = {**sample, "at": "2026-03-01T10:00:10Z", "recall_p50_ms": 2.5, "codes": {"200": 9}}
     page = tab.page
@@ -503,7 +513,11 @@ def test_charts_can_be_read(server: Proxy, tab: Tab) -> None:
 def test_the_journal_names_what_was_set_aside(tab: Tab) -> None:
     """With the reason; and all of it can be tried again."""
     entry = {
-        **{"seq": 7, "user_id": "ada", "stage": "store", "attempts": 10, "created_at": "2026-03-01T10:00:00Z"},
+        "seq": 7,
+        "user_id": "ada",
+        "stage": "store",
+        "attempts": 10,
+        "created_at": "2026-03-01T10:00:00Z",
         "reason": "OperationalError: disk full",
     }
     failing = {

@@ -16,7 +16,7 @@ GROUNDS = ("ground", "surface", "sunk", "accent-soft")
 PAIRS = [
     *((text, ground, TEXT) for text in ("text", "soft", "accent") for ground in GROUNDS),
     *((text, ground, TEXT) for text in ("good", "warn", "bad", "fact") for ground in GROUNDS[:3]),
-    *((meaning, f"{meaning}-soft", TEXT) for meaning in ("good", "warn", "bad", "fact", "accent")),
+    *((meaning, f"{meaning}-soft", TEXT) for meaning in ("good", "warn", "bad", "accent")),
     ("on-accent", "accent", TEXT),
     ("on-bad", "bad", TEXT),
     ("on-mark", "mark", TEXT),

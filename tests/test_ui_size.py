@@ -20,7 +20,7 @@ TURNS = 20
 MOST_NODES = 1_500
 COUNT = "document.querySelectorAll('*').length"
 NOWHERE = "http://127.0.0.1:9"
-THINGS = "river kettle garden violin harbour lantern compass orchard sweater balcony".split()
+THINGS = ["river", "kettle", "garden", "violin", "harbour", "lantern", "compass", "orchard", "sweater", "balcony"]
 
 
 @pytest.fixture(scope="module")
