@@ -174,6 +174,8 @@ async def test_what_is_written_meanwhile_is_found_before_and_after(models: Model
                 await vault.scribe.carry_out({scope: plan})
         await vault.erase(bob, None)
         await remember(vault, bob, "and came again")
+        written = [record for record in records_of(vault) if "meanwhile" in record.memory.text]
+        assert {record.other_vector for record in written} == {packed("new", record.memory.text) for record in written}
         packs = await load(vault)
         assert_all_of("old", packs)
         assert await Reembedding(vault, batch=7).run()
