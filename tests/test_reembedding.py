@@ -551,7 +551,8 @@ async def test_the_key_goes_home_only(models: Models, tmp_path: Path) -> None:
         await remember(vault, ADA, "said meanwhile", conversation="d")
     assert models.keys == {"Bearer k"}
     models.keys.clear()
-    async with open_vault(models.settings(tmp_path, None), HOLDER) as vault:
+    elsewhere = {"provider": "local", "base_url": "http://127.0.0.1:9/v1", "api_key": "of somebody else"}
+    async with open_vault(models.settings(tmp_path, None, embedding=elsewhere), HOLDER) as vault:
         await remember(vault, ADA, "and later", conversation="e")
         assert_all_of("old", [await vault.load(ADA)])
     assert models.keys == {"Bearer none"}

@@ -55,6 +55,10 @@ class Asked(NamedTuple):
     def has_memory(self) -> bool:
         return self.answer is not None and self.answer.headers.get("x-memory-status") == "injected"
 
+    def is_within(self, begin: float, end: float) -> bool:
+        """Whether it was under way then."""
+        return self.at <= end and (self.answer is None or self.at + self.answer.seconds >= begin)
+
 
 class Talk:
     """Users who ask about what they have said, one after the other."""
@@ -209,7 +213,7 @@ def list_removal_rows(removal: Removal, moved: Moved) -> list[Row]:
     each_ms = (moved.took_s - away_s) * 1000 / removal.memories
     what = f"{removal.memories:,} memories, verified, less {away_s:.1f} s in which there was no keeper"
     without = [asked for asked in moved.busy if asked.answer is not None and not asked.has_memory]
-    killed = [asked for asked in without if any(begin <= asked.at <= end for begin, end in moved.away)]
+    killed = [asked for asked in without if any(asked.is_within(begin, end) for begin, end in moved.away)]
     meanwhile = f"of {len(moved.busy):,} chats meanwhile, {RATE:g} a second"
     slow, fast = (_find_p99(asked) for asked in (moved.busy, moved.idle))
     return [
