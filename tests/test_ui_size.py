@@ -84,7 +84,7 @@ LOOK = """async (part) => {
 
 def scroll_to_the_end(page: Page) -> int:
     """In forty steps, between which there may be no gaps; answers the most elements that the document had."""
-    counts = []
+    counts: list[int] = []
     for step in range(1, 41):
         assert page.evaluate(LOOK, step / 40), f"a gap at {step}/40"
         counts.append(page.evaluate(COUNT))
