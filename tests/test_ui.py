@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from openai import OpenAI
@@ -24,6 +25,9 @@ from tests.browsing import (
     write_config,
 )
 from tests.processes import Proxy
+
+# Read here: nothing that the shell has set for a proxy reaches the tests themselves.
+PICTURE: Final = os.environ.get("MEMORY_PROXY_PICTURE")
 
 pytestmark = needs_chromium
 expect.set_options(timeout=WAIT_MS)
@@ -710,7 +714,7 @@ def test_the_page_is_light(browser: Browser, server: Proxy, capsys: pytest.Captu
 
 def test_the_picture_of_the_readme(browser: Browser, server: Proxy, tmp_path: Path) -> None:
     """It is made here, and anew with MEMORY_PROXY_PICTURE=deploy/inspector.png."""
-    path = Path(os.environ.get("MEMORY_PROXY_PICTURE") or tmp_path / "inspector.png")
+    path = Path(PICTURE or tmp_path / "inspector.png")
     with open_tab(browser, server) as tab:
         page = tab.open_user(MAYA, "search", q="What is my dog allergic to?")
         rows(page).filter(has_text="Maya's beagle").click()
