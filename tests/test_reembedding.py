@@ -21,8 +21,9 @@ from proxy.keeper import mover, reembedding
 from proxy.keeper.lock import Holder
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
-from proxy.models import Memory, Message, Pack, Record, Scope
+from proxy.models import Embedding, Memory, Message, Pack, Record, Scope
 from proxy.remember import embedding
+from proxy.remember.embedding import Embeddings
 from proxy.remember.segment import make_turn
 from tests.embedding_models import SIZES, Models, packed, serving_models
 from tests.processes import clean_environment
@@ -385,6 +386,31 @@ async def test_writers_that_never_have_the_new_vector(
         with pytest.raises(MemoryProxyError, match="without vectors of openai:new"):
             await Reembedding(vault).run()
         assert_all_of("old", [await vault.load(ADA)])
+
+
+async def test_a_switch_while_the_new_model_fails_a_writer(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a replica that could not embed ahead, and comes to say so after the switch: it stores nothing for now."""
+    async with opened(models, tmp_path, "old") as vault:
+        await fill(vault)
+    async with opened(models, tmp_path, "new") as vault:
+        await interrupt(vault, 3)
+        note_miss = Embeddings._note_miss
+
+        async def switch_first(self: Embeddings, noted: Embedding) -> None:
+            assert noted.target is not None
+            assert vault.ledger.change_embedding(noted, Embedding(noted.target))
+            await note_miss(self, noted)
+
+        monkeypatch.setattr(Embeddings, "_note_miss", switch_first)
+        models.broken.add("new")
+        with pytest.raises(EmbedderError, match="openai:new"):
+            await remember(vault, ADA, "said meanwhile", conversation="d")
+        models.broken.clear()
+        await remember(vault, ADA, "said meanwhile", conversation="d")
+        assert await Reembedding(vault).run()
+        assert_all_of("new", await load(vault))
 
 
 async def test_a_model_that_answers_otherwise_each_time(models: Models, tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def _fill(removal: Removal, folder: Path, upstream_url: str, conditions: Conditi
             name = next(word for word in said if word.startswith("name"))
             questions.append((f"user-{number}", chat_body(f"What did I say about {name} and {' '.join(said[:5])}?")))
     former = {"PROVIDER": "openai", "MODEL": "former", "BASE_URL": f"{upstream_url}/v1", "API_KEY": "mock"}
-    variables = {f"{ENV_PREFIX}EMBEDDING__{name}": value for name, value in former.items()}
+    chosen = {f"{ENV_PREFIX}EMBEDDING__{name}": value for name, value in former.items()}
+    variables = {**conditions.variables, **chosen}
     import_file(path, folder / "data", msgspec.structs.replace(conditions, variables=variables))
     path.unlink()
     return random.Random(removal.seed).sample(questions, min(TALKERS, len(questions)))  # noqa: S311  # repeatable

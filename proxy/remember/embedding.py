@@ -158,7 +158,11 @@ class Embeddings:
             noted = self.noted
         if not texts or noted is None:
             return Embedded(WORDS_ALONE, WORDS_ALONE, noted)
-        return Embedded(await self._embed_for_now(noted.serving, texts), await self._embed_ahead(noted, texts), noted)
+        made, ahead = await self._embed_for_now(noted.serving, texts), await self._embed_ahead(noted, texts)
+        if ahead is WORDS_ALONE and self.serving is not None and not self.serving.compares_with(noted.serving):
+            # The one to come, which has none for now, has come into force.
+            return await self.embed(texts)
+        return Embedded(made, ahead, noted)
 
     async def _claim(self, text: str) -> None:
         """The first text that is stored says which model is in force, unless somebody else is faster."""
