@@ -25,14 +25,17 @@ from proxy.edge.control import ControlPlane, not_found, render_error
 from proxy.edge.dataplane import DataPlane, Observer
 from proxy.edge.exposition import Exposition
 from proxy.edge.health import Health
+from proxy.edge.history import History
 from proxy.edge.intercept import Interceptor
 from proxy.edge.measures import Measures
+from proxy.edge.messenger import Messenger
 from proxy.edge.relay import Relay
 from proxy.edge.requestlog import log_request
 from proxy.edge.shield import Shield
 from proxy.edge.spans import ChatSpans
 from proxy.edge.stats import Stats
-from proxy.embedders import open_embedder
+from proxy.edge.traces import TraceRoutes, Traces
+from proxy.embedders import open_embedder, open_model
 from proxy.embedders.base import Embedder, NoEmbedder
 from proxy.embedders.measured import measure
 from proxy.errors import ApiError, EmbedderError, KeeperError
@@ -43,7 +46,7 @@ from proxy.keeper import frames, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.supervise import Supervisor
-from proxy.models import Scope
+from proxy.models import EmbeddingModel, Scope
 from proxy.observe.failopen import FailOpen
 from proxy.observe.lag import measure_lag
 from proxy.observe.metrics import Metrics
@@ -87,9 +90,7 @@ class App:
         )
         self.keeper.on_inquiry = self._count_held
         self._tokens = TokenCounter()
-        self._embedder = measure(
-            embedder or _open_embedder(settings), partial(self.metrics.observe, "embed_question_seconds")
-        )
+        self._embedder = self._measure(embedder or _open_embedder(settings))
         self.recall = RecallService(
             self.keeper,
             self._embedder,
@@ -99,13 +100,18 @@ class App:
             placement=settings.memory.placement,
             frame=Frame(settings.memory.template),
             stale_s=math.inf if settings.journal.redis_url is None else settings.store.refresh_s,
+            open_model=self._open_model,
         )
         self.upstream = Upstream(settings.upstream)
         self.measures = self.make_measures(fail_open)
+        self._redactor = Redactor(settings.redaction)
+        self._redact = partial(_redact, self._redactor)
+        self.traces = self._make_traces(fail_open, worker)
         self._tracing = open_tracing(settings, "edge")
         self._identifier = open_identifier(settings, self.tasks)
         self.dataplane = self._make_dataplane(fail_open)
         self.exposition = Exposition(self.metrics, self.keeper, worker)
+        self.history = History(self.exposition)
         self._control = self._make_control()
         self._watch_parts()
 
@@ -121,15 +127,14 @@ class App:
         settings = self.settings
         callers = Callers(settings)
         relay = Relay(self.upstream, settings, self.metrics, replaced=callers.replaced)
-        redactor = Redactor(settings.redaction)
         spans = None
         if self._tracing is not None:
-            spans = ChatSpans(self._tracing, settings.upstream.address, partial(_redact, redactor), fail_open)
+            spans = ChatSpans(self._tracing, settings.upstream.address, self._redact, fail_open)
         keep_blocks = settings.extraction.effective == "llm"
         interceptor = Interceptor(
             relay,
             self.recall,
-            Recorder(self.journal, redactor, fail_open, self.metrics, keep_blocks=keep_blocks),
+            Recorder(self.journal, self._redactor, fail_open, self.metrics, keep_blocks=keep_blocks),
             self.journal,
             Commands(self.keeper, self.recall) if settings.memory.commands else None,
             self._identifier,
@@ -140,13 +145,33 @@ class App:
         )
         observers: list[Observer] = [log_request] if settings.logs.requests else []
         observers += [spans.end] if spans is not None else []
-        return DataPlane(relay, interceptor, callers, Admission(settings), self.metrics, self.requests, observers)
+        observers.append(self.traces.note)  # the last: it lets go of what the others look at
+        dataplane = DataPlane(relay, interceptor, callers, Admission(settings), self.metrics, self.requests, observers)
+        dataplane.on_drain = self.traces.close
+        return dataplane
+
+    def _make_traces(self, fail_open: FailOpen, worker: int | None) -> Traces:
+        traces = Traces(self.settings, self._redact, fail_open)
+        self.recall.on_erase = traces.forget
+        self.keeper.on_traced = traces.take
+        if worker is not None:
+            traces.on_trace = Messenger(self.keeper).take
+        return traces
 
     def _make_control(self) -> Shield:
         control = ControlPlane(self.keeper, self.recall, self.settings)
         health = Health(self.dataplane, self.journal, self.link, self.exposition, self.keeper, control.may_see)
         stats = Stats(self.measures, self.exposition, self.settings)
-        others = {"live": health.live, "ready": health.ready, "metrics": health.metrics, "stats": stats.tell}
+        traces = TraceRoutes(self.traces)
+        others = {
+            "live": health.live,
+            "ready": health.ready,
+            "metrics": health.metrics,
+            "stats": stats.tell,
+            "traces": traces.list,
+            "trace_stream": traces.stream,
+            "history": self.history.tell,
+        }
         starlette = Starlette(
             routes=control.routes(others),
             lifespan=self._lifespan,
@@ -174,6 +199,7 @@ class App:
         supervision = self.tasks.spawn((self.supervisor or self.link).run(), name="supervise-keeper")
         self.tasks.spawn(measure_lag(partial(self.metrics.observe, "loop_lag_seconds")), name="loop-lag")
         self.tasks.spawn(self.exposition.run(), name="tell-others")
+        self.tasks.spawn(self.history.run(), name="history")
         # A thread of its own and not the loop's pool: nothing waits for it, not even the end of the process.
         threading.Thread(target=self._load_tables, name="tables", daemon=True).start()
         try:
@@ -186,6 +212,7 @@ class App:
             await self.tasks.cancel()
             await self._identifier.aclose()
             await self.upstream.aclose()
+            await self.recall.aclose()
             await self._embedder.aclose()
             if self._tracing is not None:
                 await self._tracing.aclose()
@@ -206,6 +233,12 @@ class App:
 
     def _tell_keeper(self) -> None:
         self.keeper.push(wire.Journaled())
+
+    def _measure(self, embedder: Embedder) -> Embedder:
+        return measure(embedder, partial(self.metrics.observe, "embed_question_seconds"))
+
+    def _open_model(self, model: EmbeddingModel) -> Embedder:
+        return self._measure(open_model(self.settings, model))
 
     def _watch_parts(self) -> None:
         self.metrics.watch("upstream_connections", lambda: self.upstream.connections)

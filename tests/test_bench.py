@@ -1,7 +1,11 @@
 """The benchmark: its arithmetic, its processes, and one very small run of everything."""
 
+import io
 import json
+import re
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
@@ -16,7 +20,12 @@ from proxy.bench.scrape import Scrape, bucket_quantile, quantile_between
 from proxy.bench.servers import Conditions, start_floor, start_upstream
 from proxy.bench.stages import run_benchmark
 from proxy.cli.bench import build_table
+from proxy.cli.bench_page import LEADS, write_bench_page
+from proxy.cli.webpage import Run
 from proxy.mock.payloads import name_model, prebuilt_events
+from proxy.reporting.charts import Lines, Spreads, Strips
+from tests.commands import invoke
+from tests.pages import check_takes_over, read_numbers, read_page
 
 TINY = Plan(
     rounds=1,
@@ -43,12 +52,38 @@ TINY = Plan(
     store_size=60,
     hoard=40,
     visits=2,
+    ladder=(10,),
+    climbs=5,
     stored=100,
     backlog=60,
     kills=1,
     kill_rate=20,
     settle_s=0,
 )
+
+CHARTS = [
+    "CPU time of a request, and of a stream that comes at once",
+    "CPU time of a stream at 1 ms a chunk",
+    "Time of a chat, one at a time",
+    "Time to the first token of a stream",
+    "Time of a chat with a picture of 0.1 MB",
+    "Gaps between chunks, 2 streams at once",
+    "Gaps between chunks, 4 streams at once",
+    "Time of a chat, 4 at a time",
+    "Memory of the edge over many requests",
+    "Time of a chat while a backlog is stored",
+    "A backlog that is stored while chats go on",
+    "Time of a chat while memories are stored",
+    "A backlog that is stored",
+    "Recall, in a small store and in a large one",
+    "Recall against the user's memories",
+]
+
+
+class Small(NamedTuple):
+    report: Report
+    said: list[str]
+    parent: Path
 
 
 def make_row(value: float | None, target: float | None = None, aim: float | None = None) -> Row:
@@ -168,10 +203,17 @@ async def test_the_floor_relays() -> None:
         floored.close()
 
 
-def test_a_small_run_measures_everything(tmp_path: Path) -> None:
-    """All rows are there, once each; the promises that do not depend on the machine's speed are kept."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A run of everything, what it said meanwhile, and the folder that it had."""
+    parent = tmp_path_factory.mktemp("bench")
     said: list[str] = []
-    report = run_benchmark(TINY, said.append, Conditions(), parent=tmp_path)
+    return Small(run_benchmark(TINY, said.append, Conditions(), parent=parent), said, parent)
+
+
+def test_a_small_run_measures_everything(small: Small) -> None:
+    """All rows are there, once each; the promises that do not depend on the machine's speed are kept."""
+    report, said, parent = small
     rows = {row.name: row for row in report.rows}
     assert len(rows) == len(report.rows) == 66
     kept = ("failed chats", "lost", "stored twice", "stored, never said", "failed streams", "lost or reordered bytes")
@@ -180,10 +222,69 @@ def test_a_small_run_measures_everything(tmp_path: Path) -> None:
     assert f"of {TINY.crowd * len(b''.join(events)):,}, compared" in rows["lost or reordered bytes"].meaning
     assert (rows["chats with memory"].value or 0) >= 50  # a machine that stalls for the deadline may miss one or two
     assert "killing the keeper" in said
-    assert list(tmp_path.iterdir()) == []
+    assert list(parent.iterdir()) == []
     written = json.loads(json.dumps(report.to_dict()))
     assert {row["met"] for row in written["rows"]} <= {True, False, None}
     assert written["machine"]["cpus"] >= 1
+
+
+def test_the_page_of_a_run(small: Small, tmp_path: Path) -> None:
+    """Each row of the table with its numbers and whether bounds are kept, and a chart of each distribution."""
+    file = tmp_path / "report.html"
+    printed = build_table(small.report)
+    write_bench_page(file, Run("memory-proxy bench", time.time(), time.perf_counter()), small.report, printed, "")
+    page = read_page(file.read_text("utf-8"))
+    console = Console(width=250, record=True, color_system=None, file=io.StringIO())
+    console.print(printed)
+    check_takes_over(page, console.export_text())
+    table = page.tables[0]
+    assert table[0] == ["what", "measured", "target", "aim", "kept", "meaning"]
+    kept = {True: "met", False: "missed", None: ""}
+    assert [row[:4] + row[5:] for row in table[1:]] == [
+        [row.name, row.measured, row.asked, row.aimed, row.meaning] for row in small.report.rows
+    ]
+    assert [row[4].split(" aim")[0].removeprefix("aim ") for row in table[1:] if row[2]] == [
+        kept[row.met] for row in small.report.rows if row.asked
+    ]
+    assert list(page.figures) == CHARTS
+    for figure in page.figures.values():
+        assert len(read_numbers(figure)) > 1
+
+
+def test_each_way_to_measure_has_its_page() -> None:
+    """What is measured alone says so in its title, and what it is about."""
+    text = " ".join(invoke("bench", "--help", COLUMNS="200").stdout.split())
+    alone = {option for option, told in re.findall(r"(--\w+) (.*?)(?= --|$)", text) if "Only this:" in told}
+    assert alone | {""} == LEADS.keys()
+
+
+def test_charts_are_of_what_was_measured(small: Small) -> None:
+    """A dot a round, a line of all samples, a point a look."""
+    charts = {chart.title: chart for chart in small.report.charts}
+    chats = charts["Time of a chat, one at a time"]
+    assert isinstance(chats, Spreads)
+    assert {name: sample.count for name, sample in chats.series.items()} == dict.fromkeys(
+        ("direct", "through the floor", "through the proxy", "with memory"), TINY.samples
+    )
+    gaps = charts["Gaps between chunks, 4 streams at once"]
+    assert isinstance(gaps, Spreads)
+    assert gaps.series["direct"].count == TINY.crowd * len(list(prebuilt_events(TINY.crowd_chunks, usage=False))[1:])
+    rounds = charts["CPU time of a request, and of a stream that comes at once"]
+    assert isinstance(rounds, Strips)
+    assert {len(values) for values in rounds.rows.values()} == {TINY.rounds}
+    recall = charts["Recall against the user's memories"]
+    assert isinstance(recall, Lines)
+    assert [point.x for point in recall.series["p50"]] == [*TINY.ladder, TINY.memories, TINY.hoard]
+    backlog = charts["A backlog that is stored"]
+    assert isinstance(backlog, Lines)
+    assert [point.y for point in backlog.series["waiting"]][:: len(backlog.series["waiting"]) - 1] == [TINY.backlog, 0]
+
+
+def test_a_report_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    """Before anything is measured."""
+    result = invoke("bench", "--report", tmp_path / "nowhere" / "bench.html")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("bench.html: cannot be written: No such file or directory\n")
 
 
 def test_the_table_shows_every_row() -> None:

@@ -148,6 +148,13 @@ async def test_refusals_are_embedder_errors_without_what_was_said(
     assert KEY not in str(told.value)
 
 
+async def test_an_endpoint_that_wants_no_key(endpoint: Endpoint) -> None:
+    """As those on one's own machine: it is asked without a real one."""
+    async with aclosing(OpenAIEmbedder(model="m", upstream=Upstream(base_url=endpoint.url), api_key="")) as embedder:
+        await embedder.embed(["a"])
+    assert [asked["authorization"] for asked in endpoint.asked] == ["Bearer none"]
+
+
 async def test_nobody_there_is_an_embedder_error() -> None:
     """An address where nobody listens is told of by its kind of failure."""
     async with aclosing(

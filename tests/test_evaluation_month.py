@@ -18,6 +18,7 @@ from proxy.evaluation.noise import Dice
 from proxy.models import Kind, Memory
 from tests.commands import invoke
 from tests.datasets import make_chat, make_conversation, make_question, write_set
+from tests.pages import check_takes_over, find_class, read_numbers, read_page
 from tests.processes import run_command
 
 DATA: Final = Path(__file__).parent / "data"
@@ -72,18 +73,28 @@ def test_a_month_is_plain_data(month: MonthReport) -> None:
     data = json.loads(json.dumps(month.to_dict()))
     assert (data["users"], data["conversations"], data["questions"]) == (2, 6, month.questions)
     assert data["clean"]["verdict"]["unsupported"] == {}
+    assert data["clean"].keys() == {"requests", "verdict", "secrets", "readable", "share", "first", "statuses"}
     assert data.keys() >= {"share_lost", "first_lost", "disturbances"}
 
 
 def test_the_command_shows_a_month(tmp_path: Path) -> None:
     """A sample of one user, as a table and as JSON."""
     conversations = [make_chat(0, "My dog is called Rex", "Noted"), make_chat(0, "I have a cat", "Noted", user="carl")]
-    questions = [make_question("What is my dog called?", ("ann-0", 0))]
+    questions = [
+        make_question("What is my dog called?", ("ann-0", 0)),
+        make_question("Have I a cat?", ("carl-0", 0), user="carl"),
+    ]
     folder = write_set(tmp_path / "set", conversations, questions)
-    shown = invoke("eval", folder, "--month", "--users", "1")
+    file = tmp_path / "month.html"
+    shown = invoke("eval", folder, "--month", "--users", "1", "--report", file)
     assert (shown.exit_code, shown.stderr) == (0, "")
     assert "that no user message supports" in shown.stdout
     assert "1 user, 1 conversation" in shown.stdout
+    page = read_page(file.read_text("utf-8"))
+    check_takes_over(page, shown.stdout)
+    assert [len(find_class(page.figures["Evidence, without and with noise"], "dot"))] == [2 + 2 * 2]
+    statuses = read_numbers(page.figures["What memory said to each kind of request"])
+    assert [row[0].split(" (")[0] for row in statuses[1:]] == [row[0] for row in page.tables[1][1:]]
     told = run_command("eval", str(folder), "--month", "--users", "1", "--json")
     assert (told.returncode, told.stderr) == (0, "")
     assert json.loads(told.stdout)["clean"]["verdict"]["units"] == 2

@@ -1,7 +1,9 @@
 """The clock of an evaluation."""
 
+import pytest
+
 from proxy.embedders.local import LocalEmbedder
-from proxy.evaluation.timing import INSERTS, measure_timing, summarise_ms
+from proxy.evaluation.timing import INSERTS, RECALLS, measure_timing, summarise_ms
 from proxy.models import Memory, now
 
 
@@ -22,13 +24,19 @@ async def test_each_size_is_timed() -> None:
     """Few memories are repeated until there are enough; the largest set is the one that grows."""
     seen: list[int] = []
     memories = {"ann": [make_memory(number) for number in range(7)]}
-    timing = await measure_timing(
+    timing, samples = await measure_timing(
         memories, ["What is my dog called?"], LocalEmbedder(), sizes=(5, 40), progress=seen.append
     )
     assert [size.memories for size in timing.sizes] == [5, 40]
     for spread in (timing.sizes[1].wall_ms, timing.sizes[1].cpu_ms, timing.insert_ms, timing.next_ms):
         assert 0 < spread.p50 <= spread.p99 < 1000
     assert seen == [1, 2]
+    assert {name: sample.count for name, sample in samples.items()} == {
+        "5 memories": RECALLS,
+        "40 memories": RECALLS,
+        "right after an exchange": INSERTS,
+    }
+    assert samples["40 memories"].at(0.5) == pytest.approx(timing.sizes[1].wall_ms.p50, abs=0.001)
     assert INSERTS >= 100  # or p99 would be the slowest
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.bench.crowd import Failure
 from proxy.bench.engines import Engine, find_program
-from proxy.bench.fleet import Fleet, Kill, Member, Siege, find_unexplained, list_siege_rows, run_siege
+from proxy.bench.fleet import Fleet, Kill, Member, Siege, draw_siege, find_unexplained, list_siege_rows, run_siege
 from proxy.bench.servers import Conditions
 from proxy.bench.talker import Seen, mark
 from proxy.errors import MemoryProxyError
@@ -84,3 +84,7 @@ def test_a_small_siege(tmp_path: Path) -> None:
     assert relief.crowd.finished > 50
     assert {kill.member for kill in relief.kills} == set(members)
     assert relief.seen.remembered
+    chart = draw_siege(relief)
+    assert {lane.split()[0] for lane in chart.lanes} == set(members)
+    assert sum(map(len, chart.lanes.values())) == len(relief.kills)
+    assert sum(chart.pulses["failed"]) * chart.bin_s == pytest.approx(len(relief.crowd.failures))

@@ -55,8 +55,9 @@ def fuzz(directory: Path, proxy: Proxy, command: str, *options: str) -> str:
 
 def _ease(document: dict[str, Any]) -> dict[str, Any]:
     """*document* as Schemathesis can read it: where it finds no text of 100,000 characters with a word in it, it sends
-    a 0 and believes that to be valid.
+    a 0 and believes that to be valid. And it would wait for the end of a stream, which has none.
     """
+    del document["paths"]["/memory/traces/stream"]
     text = document["paths"]["/memory/users/{user}/memories"]["post"]["requestBody"]
     del text["content"]["application/json"]["schema"]["properties"]["text"]["maxLength"]
     return document

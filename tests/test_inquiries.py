@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy import config
-from proxy.keeper import server, wire
+from proxy.keeper import inquiries, wire
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.lock import Holder
 from proxy.keeper.server import KeeperServer
@@ -83,13 +83,13 @@ async def test_an_edge_that_goes_is_not_waited_for(tmp_path: Path) -> None:
 
     async with run_keeper(tmp_path, holding(2, []), leave) as connected:
         clients += connected
-        async with asyncio.timeout(server.INQUIRY_S / 2):
+        async with asyncio.timeout(inquiries.INQUIRY_S / 2):
             assert await clients[0].call(wire.Flush()) == wire.Flushed(0, 2)
 
 
 async def test_an_edge_that_hangs_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while the others' answers have to do; what comes later is nobody's answer."""
-    monkeypatch.setattr(server, "INQUIRY_S", 0.05)
+    monkeypatch.setattr(inquiries, "INQUIRY_S", 0.05)
     late = asyncio.Event()
 
     async def hang(_: Scope | None) -> int:

@@ -214,7 +214,7 @@ async def test_what_another_keeper_has_written_is_known(settings: Settings) -> N
         again = await first.take_in(lines("one", "two"))
         assert (again.stored, again.known) == (0, 2)
         await second.erase(ADA, None)
-        assert (await first.memories(ADA, 9, None)).memories == []
+        assert (await first.catalogue.memories(ADA, 9, None)).memories == []
         assert (await first.take_in(lines("one", "two"))).stored == 2
 
 
@@ -228,7 +228,7 @@ async def test_who_has_lost_the_turn_writes_nothing(settings: Settings) -> None:
             stopped.turns._turns[ADA.part].until = 0  # type: ignore[attr-defined]  # as the clock says by now
             with pytest.raises(StoreError, match="lost"):
                 await stopped.learn([talk(0)])
-        assert [memory.text for memory in (await other.memories(ADA, 9, None)).memories] == ["theirs"]
+        assert [memory.text for memory in (await other.catalogue.memories(ADA, 9, None)).memories] == ["theirs"]
 
 
 async def test_storing_an_exchange_once_more_after_a_later_one_changes_nothing(settings: Settings) -> None:
@@ -237,9 +237,9 @@ async def test_storing_an_exchange_once_more_after_a_later_one_changes_nothing(s
         exchanges = [talk(2 * index, text=f"I moved to city number {index}") for index in range(3)]
         async with vault.writing(ADA):
             await vault.learn(exchanges)
-            before = (await vault.memories(ADA, 9, None, include_superseded=True)).memories
+            before = (await vault.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
             for exchange in (exchanges[0], exchanges[1], exchanges[0]):
                 await vault.learn([exchange])
-        after = (await vault.memories(ADA, 9, None, include_superseded=True)).memories
+        after = (await vault.catalogue.memories(ADA, 9, None, include_superseded=True)).memories
     assert len(before) >= 3
     assert after == before

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from proxy.bench.crowd import Crowd, Losses
-from proxy.bench.durability import Ordeal, list_rows, run_ordeal
+from proxy.bench.durability import Ordeal, draw_kills, list_rows, run_ordeal
 from proxy.bench.manager import VICTIMS
 from proxy.bench.servers import Conditions, start_talker
 from proxy.models import Memory
@@ -41,6 +41,13 @@ def test_every_finished_exchange_survives_twenty_five_kills(tmp_path: Path) -> N
         "stored, never said": 0,
         "not storable": 0,
     }
+    chart = draw_kills(after)
+    edges, keepers = (chart.lanes[lane] for lane in ("edge", "keeper"))
+    assert len(edges) == after.kills["edge"] + after.kills["both"]
+    assert len(keepers) >= after.kills["keeper"] + after.kills["both"]
+    assert all(0 <= span.start <= span.end <= chart.seconds for span in (*edges, *keepers))
+    ended = chart.bin_s * sum(map(sum, chart.pulses.values()))
+    assert ended == pytest.approx(after.crowd.finished + len(after.crowd.failures), abs=after.crowd.finished * 0.02)
 
 
 async def test_a_crowd_notices_what_is_wrong(tmp_path: Path) -> None:

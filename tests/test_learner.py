@@ -76,7 +76,7 @@ class Study:
         await self.worker.flush()
 
     async def facts(self, *, superseded: bool = False) -> list[Memory]:
-        page = await self.vault.memories(ADA, 100, None, include_superseded=superseded)
+        page = await self.vault.catalogue.memories(ADA, 100, None, include_superseded=superseded)
         return [memory for memory in reversed(page.memories) if memory.kind == "fact"]
 
 
@@ -112,7 +112,7 @@ async def test_a_fact_stands_beside_what_was_said(study: Study) -> None:
     (found,) = await study.facts()
     assert (found.text, found.quote, found.origin) == ("The user lives in Lisbon.", "I moved to Lisbon", "extracted")
     assert found.sources == ((found.conversation_id, 0),)
-    assert len((await study.vault.memories(ADA, 9, None)).memories) == 3
+    assert len((await study.vault.catalogue.memories(ADA, 9, None)).memories) == 3
     counted = study.vault.metrics.registry.get_sample_value
     assert counted("memory_proxy_facts_total", {"outcome": "stored"}) == 1
     assert counted("memory_proxy_facts_total", {"outcome": "unsupported"}) == 1
@@ -190,12 +190,12 @@ async def test_contradictions_are_kept_with_both_dates(study: Study) -> None:
 async def test_what_is_corrected_by_hand_holds(study: Study) -> None:
     """A model that finds the opposite changes nothing; nor does the same exchange that is stored again."""
     await study.say(MOVED)
-    (turn,) = [m for m in (await study.vault.memories(ADA, 9, None)).memories if m.role == "user"]
+    (turn,) = [m for m in (await study.vault.catalogue.memories(ADA, 9, None)).memories if m.role == "user"]
     edited = await study.vault.edit(ADA, turn.id, "I live in Lisbon, Alfama.")
     assert edited is not None
     study.model.find = lambda batch: [fact(batch, "Lives in Porto.", "Lisbon", topic="home", replaces=turn.id)]
     await study.learner.flush()
-    texts = [memory.text for memory in (await study.vault.memories(ADA, 9, None)).memories]
+    texts = [memory.text for memory in (await study.vault.catalogue.memories(ADA, 9, None)).memories]
     assert "I live in Lisbon, Alfama." in texts
     assert MOVED not in texts
 
@@ -256,7 +256,7 @@ async def test_an_erasure_ends_work_under_way(study: Study) -> None:
     assert (receipt.memories, receipt.journal_entries) == (2, 1)
     study.model.gate.set()
     await flushing
-    assert (await study.vault.memories(ADA, 9, None, include_superseded=True)).memories == []
+    assert (await study.vault.catalogue.memories(ADA, 9, None, include_superseded=True)).memories == []
 
 
 async def test_an_erased_message_takes_its_facts_along(study: Study) -> None:
@@ -264,7 +264,7 @@ async def test_an_erased_message_takes_its_facts_along(study: Study) -> None:
     study.model.find = lambda batch: [fact(batch, "The user lives in Lisbon.", "Lisbon")]
     await study.say(MOVED)
     await study.learner.flush()
-    (turn,) = [m for m in (await study.vault.memories(ADA, 9, None)).memories if m.text == MOVED]
+    (turn,) = [m for m in (await study.vault.catalogue.memories(ADA, 9, None)).memories if m.text == MOVED]
     assert (await study.vault.erase(ADA, [turn.id])).memories == 2
     assert await study.facts() == []
 

@@ -12,6 +12,7 @@ import pytest
 from proxy import config
 from proxy.errors import StoreError
 from proxy.ledger import Ledger, Standing, Tombstone, open_ledger
+from proxy.models import Embedding, EmbeddingModel
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ADA, BOB = "a" * 32, "b" * 32
@@ -248,3 +249,53 @@ def test_users_are_found_as_long_as_they_have_keys(ledger: Ledger) -> None:
     ledger.destroy_keys("user 10")
     assert list(ledger.page_row_keys("user", after="", limit=5)) == ["user 00", "user 20"]
     assert ledger.page_row_keys("user", after="user 20", limit=5) == {}
+
+
+OLD = EmbeddingModel("openai", "openai:old", 8, "old", "https://api.example.org/v1")
+NEW = EmbeddingModel("local", "new", 12, again=2)
+
+
+def test_the_embedding_model_is_changed_by_who_knows_it(reopen: Reopen) -> None:
+    """In one step, from what it was and from nothing else; it outlives the process."""
+    first, second = Embedding(OLD), Embedding(OLD, NEW, misses=3, again=2)
+    with closing(reopen()) as ledger:
+        assert ledger.read_embedding() is None
+        assert not ledger.change_embedding(first, second)
+        assert ledger.change_embedding(None, first)
+        assert not ledger.change_embedding(None, second)
+        assert ledger.read_embedding() == first
+        assert ledger.change_embedding(first, second)
+        assert not ledger.change_embedding(first, Embedding(NEW))
+    with closing(reopen()) as ledger:
+        assert ledger.read_embedding() == second
+        assert ledger.change_embedding(second, Embedding(NEW))
+
+
+def test_of_many_who_change_it_at_once_one_does(ledger: Ledger) -> None:
+    """As replicas do that write their first memory at the same moment."""
+    done: list[str] = []
+    together = threading.Barrier(8)
+
+    def claim(name: str) -> None:
+        together.wait()
+        if ledger.change_embedding(None, Embedding(EmbeddingModel("openai", name, 8))):
+            done.append(name)
+
+    threads = [threading.Thread(target=claim, args=(str(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    noted = ledger.read_embedding()
+    assert noted is not None
+    assert [noted.serving.name] == done
+
+
+def test_rows_are_counted(ledger: Ledger) -> None:
+    """Those that the store has, of many users together."""
+    users = [f"user {number}" for number in range(1_200)]
+    ledger.settle_keys(ledger.make_keys({user: ["one", "two"] for user in users}))
+    ledger.make_keys({users[0]: ["three"]})
+    assert ledger.count_rows(users) == 2_400
+    assert ledger.count_rows([*users[:3], "nobody"]) == 6
+    assert ledger.count_rows([]) == 0

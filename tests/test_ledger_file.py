@@ -122,6 +122,28 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
         FileLedger(tmp_path)
 
 
+def test_a_ledger_of_version_1_is_like_a_new_one(tmp_path: Path) -> None:
+    """What it holds stays, and what it did not know of yet can be noted."""
+    with closing(FileLedger(tmp_path)) as ledger:
+        made = make(ledger, ADA, "row")
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+        new = list(connection.execute("SELECT sql FROM sqlite_master ORDER BY name"))
+        connection.executescript("DROP TABLE embedding; PRAGMA user_version = 1")
+    with closing(FileLedger(tmp_path)) as ledger:
+        assert ledger.read_keys(ADA) == {"row": (made["row"],)}
+        assert ledger.read_embedding() is None
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+        assert list(connection.execute("SELECT sql FROM sqlite_master ORDER BY name")) == new
+
+
+def test_an_embedding_model_that_cannot_be_read_is_a_store_error(ledger: FileLedger) -> None:
+    """Rather than none, which would be taken for an empty store."""
+    with ledger._database.writing() as connection:
+        connection.execute("INSERT INTO embedding VALUES (0, 'rubbish')")
+    with pytest.raises(StoreError, match="embedding model cannot be read"):
+        ledger.read_embedding()
+
+
 def test_rubbish_is_a_store_error(tmp_path: Path) -> None:
     """A file that is no database, and a directory that is none."""
     (tmp_path / NAME).write_bytes(b"rubbish" * 1000)

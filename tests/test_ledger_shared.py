@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import redis
 
-from proxy import config
+from proxy import config, versions
 from proxy.errors import StoreError
 from proxy.ledger import Ledger, open_ledger
 from proxy.ledger.shared import SharedLedger
@@ -241,3 +241,20 @@ def test_it_is_what_a_redis_url_means(tmp_path: Path, redis_url: str) -> None:
     with closing(open_at(tmp_path, redis_url)) as ledger:
         assert isinstance(ledger, SharedLedger)
     assert not list(tmp_path.glob("ledger*"))
+
+
+def test_what_a_later_version_has_brought_up_to_date_is_left_alone(tmp_path: Path, redis_url: str) -> None:
+    """By every call, also of a process that has worked with it before; a version never goes back."""
+    with closing(open_at(tmp_path, redis_url)) as ledger, closing(redis.Redis.from_url(redis_url)) as client:
+        assert ledger.read_version() == 0
+        ledger.write_version(versions.SCHEMA)
+        ledger.write_version(0)
+        assert ledger.read_version() == versions.SCHEMA
+        make(ledger, ADA, "row")
+        client.set("memory-proxy:ledger:version", versions.SCHEMA + 1)
+        calls: list[Callable[[], object]] = [lambda: ledger.read_keys(ADA), lambda: make(ledger, ADA, "row")]
+        for call in [*calls, ledger.read_embedding, ledger.read_version]:
+            with pytest.raises(StoreError, match=rf"redis: a later memory-proxy .*version {versions.SCHEMA + 1}\b"):
+                call()
+        client.set("memory-proxy:ledger:version", versions.SCHEMA)
+        assert ledger.read_keys(ADA)

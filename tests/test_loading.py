@@ -2,12 +2,15 @@
 
 import asyncio
 
+import msgspec
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.embedders.base import pack_vector
 from proxy.errors import KeeperError
 from proxy.keeper import wire
-from proxy.models import Pack
+from proxy.models import EmbeddingModel, Pack
 from proxy.recall import loading
 from tests.readpath import (
     ADA,
@@ -245,3 +248,25 @@ async def test_alone_everything_is_true() -> None:
     await world.warm(DOG)
     assert texts_of(await world.ask(WHERE_DOG)) == [DOG]
     assert world.keeper.loads == [ADA]
+
+
+async def test_vectors_of_two_models_do_not_meet() -> None:
+    """Where a change comes with vectors of another model, the user is loaded anew, and asked for by that model."""
+    one, other = EmbeddingModel("local", "one", 2), EmbeddingModel("local", "other", 2)
+    vector = pack_vector(np.array([1, 0], np.float32))
+
+    def tagged(model: EmbeddingModel, *said: str) -> Pack:
+        return msgspec.structs.replace(pack(*said, vector=vector), model=model)
+
+    world = World()
+    world.keeper.prepare(tagged(one, BICYCLE))
+    await world.ask(WHERE_BICYCLE)
+    world.keeper.on_change(wire.Changed(ADA, tagged(one, DOG)))
+    assert texts_of(await world.ask(WHERE_DOG)) == [DOG]
+    world.keeper.on_change(wire.Changed(ADA, tagged(other, PIANO)))
+    assert world.service.sets.get(ADA) is None
+    world.keeper.prepare(tagged(other, BICYCLE, DOG, PIANO))
+    assert texts_of(await world.ask(WHERE_BICYCLE)) == [BICYCLE]
+    found = world.service.sets.get(ADA)
+    assert found is not None
+    assert (found.model, found.vectors.tolist()) == (other, [[1, 0]] * 3)

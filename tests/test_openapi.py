@@ -16,8 +16,13 @@ from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# Contract of the outside, less what is not there yet.
+# Contract of the outside, and what the inspector asks for beside it.
 CONTRACT = {
+    ("get", "/memory/access"),
+    ("get", "/memory/traces"),
+    ("get", "/memory/traces/stream"),
+    ("get", "/memory/history"),
+    ("post", "/memory/users/{user}/search"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -36,6 +41,8 @@ CONTRACT = {
     ("get", "/memory/journal"),
     ("delete", "/memory/journal"),
     ("post", "/memory/journal/retry"),
+    ("get", "/memory/reembed"),
+    ("post", "/memory/reembed"),
 }
 
 
@@ -55,7 +62,7 @@ async def test_document_and_routes_agree(proxy: Proxy) -> None:
     """Both ways, and both are what the contract says. The inspector's address is kept, and has nothing yet."""
     document = (await proxy.control("GET", "/memory/openapi.json")).json
     assert operations(document).keys() == CONTRACT
-    routes = make_routes(proxy, "live", "ready", "metrics", "stats")
+    routes = make_routes(proxy, "live", "ready", "metrics", "stats", "traces", "trace_stream", "history")
     served = {(method.lower(), route.path) for route in routes for method in route.methods or () if method != "HEAD"}
     assert served - {("get", "/ui"), ("get", "/ui/{file:path}")} == CONTRACT
 
@@ -145,7 +152,19 @@ HARMLESS = {
     "typing",
     "urllib.parse",
 }
-HANDLERS = ["admin", "answers", "attempts", "control", "health", "openapi", "operations", "parameters", "shield"]
+HANDLERS = [
+    "admin",
+    "answers",
+    "attempts",
+    "control",
+    "health",
+    "history",
+    "openapi",
+    "operations",
+    "parameters",
+    "shield",
+    "traces",
+]
 
 
 @pytest.mark.parametrize("name", HANDLERS)

@@ -2,11 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from proxy.errors import EmbedderError, KeeperError
 from proxy.keeper import wire
-from proxy.models import Message
+from proxy.models import EmbeddingModel, Message
 from tests.doubles import FailingEmbedder, HeldEmbedder
 from tests.harness.upstream import within
 from tests.readpath import (
@@ -340,3 +341,22 @@ async def test_a_request_has_the_patience_it_was_given() -> None:
     asking = world.ask(WHERE_DOG, deadline_s=PATIENCE_S)
     (await world.keeper.asked()).give(DOG)
     assert (await asking).status == "injected"
+
+
+async def test_a_question_is_asked_of_the_model_that_memories_have_vectors_of() -> None:
+    """Whatever is configured, and although it was asked of that while nobody knew yet."""
+    configured, former = HeldEmbedder(), HeldEmbedder()
+    former.free.set()
+    world = World(configured, open_model=lambda _: former)
+    model = EmbeddingModel("openai", "former", former.dim)
+    world.keeper.prepare(msgspec.structs.replace(pack(DOG, vector=VECTOR), model=model))
+    assert texts_of(await world.ask(UNWORDED)) == [DOG]
+    assert (configured.entered.is_set(), former.entered.is_set()) == (True, True)
+    configured.entered.clear()
+    # From now on nobody asks the configured one any more.
+    world.keeper.prepare(msgspec.structs.replace(pack(DOG, user="bob", vector=VECTOR), model=model))
+    assert texts_of(await world.ask(UNWORDED, BOB)) == [DOG]
+    assert not configured.entered.is_set()
+    configured.free.set()
+    await world.settle()
+    await world.service.aclose()

@@ -1,9 +1,11 @@
 """Memory over time: how growth is told, and one very short run."""
 
+import json
 from pathlib import Path
 
-from proxy.bench.servers import Conditions
-from proxy.bench.soak import describe_growth, run_soak
+from proxy.bench.soak import describe_growth
+from tests.commands import invoke
+from tests.pages import check_takes_over, find_lines, read_page, read_places, read_text
 
 MB = 1_000_000
 
@@ -28,8 +30,24 @@ def test_a_machine_without_proc() -> None:
 
 
 def test_a_short_soak(tmp_path: Path) -> None:
-    """Every kind of chat succeeds, no keeper ends, and both processes are looked at."""
-    rows = run_soak(0.1, tmp_path / "soaked", Conditions())
-    assert [row.name for row in rows] == ["keepers that ended", "growth of the edge", "growth of the keeper"]
-    assert rows[0].value == 0
-    assert all(row.value is not None for row in rows)
+    """Every kind of chat succeeds, no keeper ends, and both processes are looked at, which the page shows over time."""
+    files = {"--json": tmp_path / "soak.json", "--report": tmp_path / "soak.html"}
+    options = [part for option, file in files.items() for part in (option, file)]
+    result = invoke("bench", "--soak", "0.1", "--data-dir", tmp_path / "data", *options)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(files["--json"].read_text("utf-8"))["rows"]
+    assert [row["name"] for row in rows] == ["keepers that ended", "growth of the edge", "growth of the keeper"]
+    assert rows[0]["value"] == 0
+    assert all(row["value"] is not None for row in rows)
+    page = read_page(files["--report"].read_text("utf-8"))
+    check_takes_over(page, make_plain(result.stdout))
+    assert read_text(page.find("h1")[0]) == "memory-proxy bench --soak"
+    assert [row[0] for row in page.tables[0][1:]] == [row["name"] for row in rows]
+    edge, keeper = (len(read_places(line)) for line in find_lines(page.figures["Memory over time"]))
+    assert 80 <= edge == keeper <= 101
+
+
+def make_plain(printed: str) -> str:
+    """What a boxed table says, without words that its columns have cut in two."""
+    cells = [line.split("│") for line in printed.splitlines() if line.startswith("│")]
+    return " ".join(cell for row in cells for cell in row[1:-2])

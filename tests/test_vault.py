@@ -63,7 +63,7 @@ async def listed(vault: Vault, scope: Scope, limit: int = 1000) -> list[list[str
     pages: list[list[str]] = []
     cursor: wire.Cursor | None = None
     while True:
-        page = await vault.memories(scope, limit, cursor)
+        page = await vault.catalogue.memories(scope, limit, cursor)
         pages.append([memory.text for memory in page.memories])
         cursor = page.cursor
         if cursor is None:
@@ -137,11 +137,11 @@ async def test_pages_show_everything_once(vault: Vault, limit: int) -> None:
 async def test_pages_stand_still_while_memories_come_and_go(vault: Vault) -> None:
     """What is added above or erased from the page just read moves nothing of the next one."""
     await vault.take_in([talk("ada", *"abcdef")])
-    first = await vault.memories(ADA, 2, None)
+    first = await vault.catalogue.memories(ADA, 2, None)
     assert [memory.text for memory in first.memories] == ["f", "e"]
     await vault.take_in([talk("ada", "new", conversation="d", at=AT + timedelta(days=9))])
     await vault.erase(ADA, [first.memories[1].id])
-    second = await vault.memories(ADA, 2, first.cursor)
+    second = await vault.catalogue.memories(ADA, 2, first.cursor)
     assert [memory.text for memory in second.memories] == ["d", "c"]
 
 
@@ -152,7 +152,7 @@ async def test_users_are_listed_by_their_latest_activity(vault: Vault) -> None:
     await vault.erase(Scope("user 2"), None)
     rows, cursor = [], None
     while True:
-        page = await vault.users(3, cursor)
+        page = await vault.catalogue.users(3, cursor)
         rows += page.users
         cursor = page.cursor
         if cursor is None:
@@ -172,10 +172,13 @@ async def test_users_are_read_from_the_store_once(vault: Vault, monkeypatch: pyt
 
     monkeypatch.setattr(EmbeddedChroma, "activity", count)
     await asyncio.gather(
-        vault.prepare(), vault.users(10, None), vault.take_in([talk("ada", "hello")]), vault.users(10, None)
+        vault.prepare(),
+        vault.catalogue.users(10, None),
+        vault.take_in([talk("ada", "hello")]),
+        vault.catalogue.users(10, None),
     )
     assert len(readings) == 1
-    assert [user.user_id for user in (await vault.users(10, None)).users] == ["ada"]
+    assert [user.user_id for user in (await vault.catalogue.users(10, None)).users] == ["ada"]
 
 
 async def test_users_are_known_after_reopening(settings: Settings) -> None:
@@ -183,7 +186,7 @@ async def test_users_are_known_after_reopening(settings: Settings) -> None:
     async with open_vault(settings, HOLDER) as vault:
         await vault.take_in([talk("ada", "x")])
     async with open_vault(settings, HOLDER) as vault:
-        assert [row.user_id for row in (await vault.users(5, None)).users] == ["ada"]
+        assert [row.user_id for row in (await vault.catalogue.users(5, None)).users] == ["ada"]
 
 
 async def test_a_loaded_pack_has_all_memories_of_the_user(vault: Vault) -> None:
@@ -212,7 +215,7 @@ async def test_what_is_erased_between_two_parts_does_not_come(vault: Vault, monk
     """A load under way goes on without it; what is stored meanwhile is for the announcement to tell."""
     monkeypatch.setattr("proxy.keeper.vault.PART", 2)
     await vault.take_in([talk("ada", *"abcd")])
-    erased = (await vault.memories(ADA, 4, None)).memories[-1]
+    erased = (await vault.catalogue.memories(ADA, 4, None)).memories[-1]
     seen = []
     async with aclosing(vault.load_parts(ADA)) as parts:
         async for part in parts:
@@ -251,10 +254,10 @@ async def test_statements_of_an_older_analysis_are_made_anew(monkeypatch: pytest
     (memory,) = turns(ADA, "I am Ada.")
     stale = Record(memory, b"", b"", ANALYSIS - 1)
     monkeypatch.setattr("proxy.remember.records.find_statements", lambda text: (Statement(0, len(text), "fact"),))
-    made = refresh(stale, "")
+    made = refresh(stale, None)
     assert (made.statements, made.analysis) == ((Statement(0, 9, "fact"),), ANALYSIS)
     assert made.terms
-    assert refresh(made, "") is made
+    assert refresh(made, None) is made
 
 
 def test_records_stored_before_there_were_statements_are_read() -> None:
@@ -271,13 +274,13 @@ async def test_erasing_one_memory(vault: Vault) -> None:
     await vault.take_in([talk("ada", "one", "two"), talk("bob", "one")])
     changes: list[wire.Changed] = []
     vault.on_change = changes.append
-    (memory, _) = (await vault.memories(ADA, 5, None)).memories
+    (memory, _) = (await vault.catalogue.memories(ADA, 5, None)).memories
     assert (await vault.erase(BOB, [memory.id])).memories == 0
     assert (await vault.erase(ADA, [memory.id])).memories == 1
     assert (await vault.erase(ADA, [memory.id])).memories == 0
     assert await listed(vault, ADA) == [["one"]]
     assert await listed(vault, BOB) == [["one"]]
-    assert wire.Changed(ADA, removed=[memory.id]) in changes
+    assert wire.Changed(ADA, removed=[memory.id], erased=True) in changes
 
 
 async def test_erasing_a_user_reaches_the_journal(settings: Settings, vault: Vault) -> None:
@@ -336,18 +339,16 @@ async def test_what_was_not_stored_is_not_announced(vault: Vault, monkeypatch: p
     assert (await vault.take_in([talk("ada", "one")])).stored == 1
 
 
-async def test_vectors_of_another_model_are_left_out(settings: Settings) -> None:
-    """After a change of the embedder old vectors do not compare; the words still find, and new ones get vectors."""
-    async with open_vault(settings, HOLDER) as vault:
-        await vault.take_in([talk("ada", "one")])
+async def test_the_model_in_force_stays_so(settings: Settings) -> None:
+    """Another one may be configured: what is stored goes on having vectors of the first one, and those alone."""
     local = config.load(flags={"data_dir": settings.data_dir})
     async with open_vault(local, HOLDER) as vault:
+        await vault.take_in([talk("ada", "one")])
+    async with open_vault(settings, HOLDER) as vault:
         await vault.take_in([talk("ada", "two", conversation="d")])
         pack = await vault.load(ADA)
-        assert (len(pack.memories), pack.dim) == (2, 256)
-    async with open_vault(settings, HOLDER) as vault:
-        pack = await vault.load(ADA)
-        assert (len(pack.memories), pack.dim) == (2, 0)
+        assert (len(pack.memories), pack.dim, pack.model) == (2, 256, vault.embeddings.serving)
+        assert any(pack.vectors[512:])
 
 
 async def test_a_directory_is_opened_once(settings: Settings, vault: Vault) -> None:
@@ -456,7 +457,7 @@ async def test_an_erased_memory_does_not_come_back_from_the_journal(settings: Se
         await journal.append(waiting)
     async with vault.turns.pause():
         await vault.learn([waiting])
-    (memory,) = [m for m in (await vault.memories(ADA, 9, None)).memories if m.role == "user"]
+    (memory,) = [m for m in (await vault.catalogue.memories(ADA, 9, None)).memories if m.role == "user"]
     receipt = await vault.erase(ADA, [memory.id])
     assert (receipt.memories, receipt.journal_entries) == (1, 1)
     async with vault.turns.pause():

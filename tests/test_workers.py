@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import httpx2
+import msgspec
 import pytest
 
 from proxy.journal import JournalReader
@@ -66,7 +68,8 @@ def count_pending(data_dir: Path) -> int:
 
 
 def test_workers_share_everything(tmp_path: Path, upstream: Upstream) -> None:
-    """What one worker hears another recalls, also from a working set it has loaded before; one keeper, one address.
+    """What one worker hears another recalls, also from a working set it has loaded before; one keeper, one address. Who
+    looks at one sees the chats of all.
 
     Of the log's lines those of workers tell which.
     """
@@ -78,9 +81,15 @@ def test_workers_share_everything(tmp_path: Path, upstream: Upstream) -> None:
         for number in (1, 2):
             with proxy.only(number):
                 Chat(proxy.url, USER).say(question)  # loads the user, of whom nothing is known
-        with proxy.only(1):
-            Chat(proxy.url, USER).say("My parrot is called Polly.")
-            proxy.flush()
+        with httpx2.Client(base_url=proxy.url, trust_env=False, timeout=30) as client:
+            with proxy.only(2):
+                stream = client.send(client.build_request("GET", "/memory/traces/stream"), stream=True)
+            with proxy.only(1):
+                Chat(proxy.url, USER, **{"X-Request-Id": "told-by-one"}).say("My parrot is called Polly.")
+                proxy.flush()
+            with closing(stream):
+                data = next(line for line in stream.iter_lines() if line.startswith("data: ") and "told-by-one" in line)
+        assert msgspec.json.decode(data.removeprefix("data: "))["user_id"] == USER
         for number in (2, 1):
             with proxy.only(number):
                 proxy.memories(USER)  # behind what the keeper has announced

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from proxy.embedders.base import pack_vector
-from proxy.models import Memory, Record, Scope
+from proxy.models import EmbeddingModel, Memory, Record, Scope
 from proxy.packing import make_pack
 from proxy.statements import Statement
 from proxy.text import ANALYSIS, hash_word, pack_terms, terms
@@ -446,3 +446,21 @@ def test_an_erased_user_is_gone() -> None:
     assert sets.get(Scope("a")) is None
     sets.clear()
     assert (len(sets), sets.nbytes) == (0, 0)
+
+
+def test_vectors_of_another_model_are_none() -> None:
+    """Of the same size, too: they do not compare. Those of the first model that had any stay."""
+    one, other = EmbeddingModel("p", "one", 2), EmbeddingModel("p", "other", 2)
+    working_set = WorkingSet.from_pack(make_pack([make_record(0)], one))
+    added = make_pack([make_record(1, vector=(1, 0))], other)
+    assert working_set.compares_with(added)
+    working_set.add(added)
+    assert working_set.model == other
+    foreign = make_pack([make_record(2, vector=(0, 1))], one)
+    assert not working_set.compares_with(foreign)
+    assert not working_set.compares_with(make_pack([make_record(2, vector=(0, 1))]))
+    working_set.add(foreign)
+    moved = msgspec.structs.replace(other, base_url="http://elsewhere")
+    working_set.add(make_pack([make_record(3, vector=(0, 1))], moved))
+    assert working_set.model == other
+    assert working_set.vectors.tolist() == [[0, 0], [1, 0], [0, 0], [0, 1]]

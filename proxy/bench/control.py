@@ -11,6 +11,7 @@ from proxy.bench.load import Endpoint, LoadError
 from proxy.bench.scrape import Scrape
 from proxy.bench.servers import POLL_S
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 
 
@@ -73,17 +74,30 @@ class Control:
                 return found
             cursor = f"&cursor={quote(page.cursor, safe='')}"
 
+    async def warm_up(self, user_id: str) -> None:
+        """Returns when all that is stored of a user is in the edge's memory."""
+        path = f"/memory/users/{quote(user_id, safe='')}/recall"
+        await self._call("POST", path, msgspec.json.encode({"query": "What did I say?"}))
+
+    async def reembed(self) -> ReembeddingState:
+        """Has all memories moved to the configured embedding model, or what is left of that."""
+        return msgspec.json.decode(await self._call("POST", "/memory/reembed"), type=ReembeddingState)
+
+    async def reembedding(self) -> ReembeddingState:
+        """How far that is."""
+        return msgspec.json.decode(await self._call("GET", "/memory/reembed"), type=ReembeddingState)
+
     def hang_up(self) -> None:
         """Closes connections, while there is a loop to do it on."""
         self._endpoint.close()
 
-    async def _call(self, method: str, path: str) -> bytes:
+    async def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Asks the control plane.
 
         Raises:
             LoadError: it did not answer, or not with success.
         """
-        answer = await self._endpoint.call(method, path, self._headers)
-        if answer.status != 200:
+        answer = await self._endpoint.call(method, path, self._headers, body)
+        if answer.status not in (200, 202):
             raise LoadError(f"{method} {path}: answered {answer.status}: {answer.body[:200]!r}")
         return answer.body

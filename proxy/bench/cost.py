@@ -1,5 +1,6 @@
 """CPU time: what a request and a stream cost the edge, and what they cost the floor of this stack in the same run."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -9,9 +10,10 @@ from proxy.bench.control import Control
 from proxy.bench.load import Ask, repeat
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, read_cpu_seconds
-from proxy.bench.report import Row, difference, percentile, ratio
+from proxy.bench.report import Report, Row, difference, percentile, ratio
 from proxy.bench.servers import find_keeper
 from proxy.bench.world import World
+from proxy.reporting.charts import Axis, Bound, Strips
 
 FLOOR: Final = "a 40-line raw-ASGI + aiohttp relay"
 
@@ -43,7 +45,7 @@ class Way(msgspec.Struct, frozen=True):
 Spent = dict[str, list[float | None]]
 
 
-async def measure_cost(world: World, plan: Plan) -> list[Row]:
+async def measure_cost(world: World, plan: Plan) -> Report:
     """Of a request, with and without a user, and of a stream whose chunks come as fast as they can."""
     chats, chunks, at_once = Chats(), plan.chunks, plan.concurrency
     proxy, floor = world.proxy, world.floor
@@ -59,14 +61,23 @@ async def measure_cost(world: World, plan: Plan) -> list[Row]:
     request, stream = "relayed request", f"relayed stream of {chunks} chunks"
     alone = f"no user, {at_once} at a time"
     fast = f"{alone}, chunks without a pause between them"
-    return [
+    rows = [
         *_against_floor(request, spent["relayed"], spent["floored"], what=alone, target=450, aim=1.15),
         *_against_floor(stream, spent["streamed"], spent["floor streamed"], what=fast, target=1300, aim=1.1),
         *_other_rows(spent, plan),
     ]
+    spent = {
+        "request, floor": spent["floored"],
+        "request, edge": spent["relayed"],
+        "request with memory": spent["remembered"],
+        "stream, floor": spent["floor streamed"],
+        "stream, edge": spent["streamed"],
+    }
+    musts = {"request, edge": 450, "stream, edge": 1300}
+    return Report(rows, _draw_rounds("CPU time of a request, and of a stream that comes at once", spent, musts))
 
 
-async def measure_paced_cost(world: World, plan: Plan) -> list[Row]:
+async def measure_paced_cost(world: World, plan: Plan) -> Report:
     """Of a stream whose chunks come one by one, as a model's do, so that none can be taken together."""
     chats = Chats()
     ways = {}
@@ -76,7 +87,9 @@ async def measure_paced_cost(world: World, plan: Plan) -> list[Row]:
     spent = await alternate(ways, plan.paced_rounds)
     name = f"paced stream of {plan.chunks} chunks"
     what = f"no user, {plan.paced_streams} streams at once, {plan.gap_ms} ms between chunks"
-    return _against_floor(name, spent["proxy"], spent["floor"], what=what, target=None, aim=1.1)
+    rows = _against_floor(name, spent["proxy"], spent["floor"], what=what, target=None, aim=1.1)
+    rounds = {"paced stream, floor": spent["floor"], "paced stream, edge": spent["proxy"]}
+    return Report(rows, _draw_rounds(f"CPU time of a stream at {plan.gap_ms} ms a chunk", rounds, {}))
 
 
 async def alternate(ways: dict[str, Way], rounds: int) -> Spent:
@@ -122,6 +135,26 @@ def _other_rows(spent: Spent, plan: Plan) -> list[Row]:
     return [
         Row(name="memory on top", value=_median(memory), unit="µs", target=800, meaning=of_user),
         Row(name="while all go direct", value=_median(spent["direct"]), unit="µs", meaning=noise),
+    ]
+
+
+def _draw_rounds(title: str, spent: Spent, musts: Mapping[str, float]) -> list[Strips]:
+    """Nothing where the machine does not tell."""
+    known = {name: [cost for cost in rounds if cost is not None] for name, rounds in spent.items()}
+    if not all(known.values()):
+        return []
+    return [
+        Strips(
+            title=title,
+            caption=(
+                "A dot is one round, the stroke their median. Left is less. The floor does the same with as little as "
+                "this stack can; dots of the edge that lie as far apart as those of the floor say that the machine was "
+                "busy, not the edge."
+            ),
+            x=Axis(label="CPU time of the process", unit="µs"),
+            rows=known,
+            bounds={name: [Bound(value, "must")] for name, value in musts.items()},
+        )
     ]
 
 

@@ -5,7 +5,7 @@ import random
 import time
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from proxy.bench.corpus import Babble
 from proxy.bench.load import CHAT, CHAT_HEADERS, Endpoint, LoadError, work_together
 from proxy.bench.servers import USER_HEADER
 from proxy.models import Memory
+from proxy.reporting.charts import Axis, Span, Timeline
 
 USERS: Final = 30
 WORDS: Final = range(8, 40)
@@ -76,6 +77,8 @@ class Crowd:
         """With *marked*, every message says whose it is, and some ask for what was said before: see :mod:`talker`."""
         self.begun = self.refused = self.broken = self.wrong = 0
         self.failures: list[Failure] = []
+        self.started = 0.0  # in seconds since the epoch
+        self._answered: Counter[int] = Counter()  # by second since then
         self._marked = marked
         self.over = False
         self.seconds = 0.0
@@ -105,6 +108,7 @@ class Crowd:
         """Chats until :attr:`over`, or *most* chats have begun, and hears out what is still being answered then."""
         loop = asyncio.get_running_loop()
         began = due = loop.time()
+        self.started = time.time()
         async with work_together() as group:
             while not self.over and self.begun < most:
                 due += 1 / self._rate
@@ -121,6 +125,17 @@ class Crowd:
             lost=len(self._finished[user] - found.keys()),
             doubled=sum(count > 1 for count in found.values()),
             invented=len(found.keys() - self._said[user]),
+        )
+
+    def draw(self, title: str, caption: str, lanes: Mapping[str, Sequence[Span]]) -> Timeline:
+        """Chats that ended well, and others, over time, above *lanes* of what happened meanwhile."""
+        failed = Counter(int(failure.ended - self.started) for failure in self.failures)
+        return Timeline.of(
+            {"answered": self._answered, "failed": failed},
+            title=title,
+            caption=f"Above: chats by when they ended. {caption}",
+            lanes=lanes,
+            y=Axis(label="chats that ended", unit="/s"),
         )
 
     def _choose(self) -> Conversation:
@@ -147,6 +162,7 @@ class Crowd:
             self._despair(conversation, text, exc)
             return
         self._finished[conversation.user].update(exchange)
+        self._answered[int(time.time() - self.started)] += 1
         conversation.history = [*conversation.history, *exchange]
         conversation.next = None
         conversation.left -= 1

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from proxy.bench.chats import Chats
 from proxy.bench.corpus import chat_body
+from proxy.bench.latency import draw_times
 from proxy.bench.load import CHAT, repeat
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_cpu_seconds
-from proxy.bench.report import Row, percentile, ratio, scaled
+from proxy.bench.report import Report, Row, percentile, ratio, scaled
 from proxy.bench.world import World
 
 EVERY_S: Final = 1.0
@@ -97,7 +98,7 @@ async def _wait_for_calm(world: World) -> None:
         before = now
 
 
-async def measure_dawdlers(world: World, plan: Plan) -> list[Row]:
+async def measure_dawdlers(world: World, plan: Plan) -> Report:
     """The latency of fast clients beside slow ones and without, in alternation."""
     ask = Chats().whole(world.proxied)
     alone: list[float] = []
@@ -116,8 +117,10 @@ async def measure_dawdlers(world: World, plan: Plan) -> list[Row]:
             gone += sum(dawdler.is_served_out for dawdler in slow)
     meaning = f"chats of nobody, {plan.fast} at a time, beside {plan.dawdlers} that send or read a byte a second"
     times = percentile(alone, 99), percentile(beside, 99)
-    return [
+    rows = [
         Row(name="chat among slow clients, p99", value=scaled(times[1], 1000), unit="ms", meaning=meaning),
         Row(name="… against none, p99", value=ratio(times[1], times[0]), unit="×", target=1.5, meaning=meaning),
         Row(name="slow clients given up", value=gone, unit="", meaning="before they had been slow for long"),
     ]
+    taken = {"alone": alone, "beside slow clients": beside}
+    return Report(rows, [draw_times(f"Time of a chat, {plan.fast} at a time", "chats", taken)])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from uvicorn.loops.auto import auto_loop_factory
@@ -17,8 +17,10 @@ from proxy.bench.load import work_together
 from proxy.bench.manager import VICTIMS, Manager, Victim
 from proxy.bench.report import Row, percentile
 from proxy.bench.servers import Conditions, start_talker
+from proxy.reporting.charts import Span, Timeline
 
 Hear = Callable[[str], None]
+DRAWN: Final = 1000  # kills in a picture
 _NAMES: Final[dict[Victim, str]] = {"edge": "the edge", "keeper": "the keeper", "both": "both at once"}
 
 
@@ -37,15 +39,34 @@ class Ordeal(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 0.5
 
 
+class Strike(NamedTuple):
+    """One kill, in seconds since the epoch. *back*: an edge listened; *ready*: a keeper was at work, if waited for."""
+
+    victim: Victim
+    at: float
+    back: float
+    ready: float | None
+
+
 class Aftermath(msgspec.Struct, frozen=True):
     """What the kills did. *away* are seconds until the edge, or the keeper, was back."""
 
-    kills: Counter[Victim]
+    strikes: list[Strike]
     crowd: Crowd
     losses: Losses
     unstored: int
-    edge_away: list[float]
-    keeper_away: list[float]
+
+    @property
+    def kills(self) -> Counter[Victim]:
+        return Counter(strike.victim for strike in self.strikes)
+
+    @property
+    def edge_away(self) -> list[float]:
+        return [strike.back - strike.at for strike in self.strikes if strike.victim != "keeper"]
+
+    @property
+    def keeper_away(self) -> list[float]:
+        return [strike.ready - strike.at for strike in self.strikes if strike.ready is not None]
 
 
 async def endure(ordeal: Ordeal, manager: Manager, hear: Hear = lambda _: None) -> Aftermath:
@@ -67,23 +88,14 @@ async def endure(ordeal: Ordeal, manager: Manager, hear: Hear = lambda _: None) 
         crowd.over = True
     await manager.wait_ready()
     unstored = (await manager.control.flush()).failed
-    return Aftermath(
-        executioner.kills,
-        crowd,
-        await review(crowd, manager),
-        unstored,
-        executioner.edge_away,
-        executioner.keeper_away,
-    )
+    return Aftermath(executioner.strikes, crowd, await review(crowd, manager), unstored)
 
 
 class _Executioner:
     """Kills, by a plan that a seed decides."""
 
     def __init__(self, ordeal: Ordeal, manager: Manager) -> None:
-        self.kills: Counter[Victim] = Counter()
-        self.edge_away: list[float] = []
-        self.keeper_away: list[float] = []
+        self.strikes: list[Strike] = []
         self._ordeal = ordeal
         self._manager = manager
         self._random = random.Random(ordeal.seed)  # noqa: S311  # repeatable, not secret
@@ -96,14 +108,12 @@ class _Executioner:
         await self.pause()
         victim = self._random.choice(self._ordeal.victims)
         patient = self._random.random() < self._ordeal.patience
-        began = time.perf_counter()
+        at = time.time()
         await self._manager.kill(victim)
-        self.kills[victim] += 1
-        if victim != "keeper":
-            self.edge_away.append(time.perf_counter() - began)
+        back = time.time()
         if patient:
             await self._manager.wait_ready()
-            self.keeper_away.append(time.perf_counter() - began)
+        self.strikes.append(Strike(victim, at, back, time.time() if patient else None))
 
 
 async def review(crowd: Crowd, manager: Manager) -> Losses:
@@ -174,6 +184,24 @@ def list_faults(crowd: Crowd, losses: Losses, unstored: int) -> list[Row]:
         count_row("stored, never said", losses.invented, "messages", target=0),
         count_row("not storable", unstored, "exchanges that the last flush left in the journal", target=0),
     ]
+
+
+def draw_kills(after: Aftermath) -> Timeline:
+    """What was away when, and what became of chats meanwhile."""
+    began = after.crowd.started
+    lanes: dict[str, list[Span]] = {"edge": [], "keeper": []}
+    for victim, at, back, ready in after.strikes[:DRAWN]:
+        if victim != "keeper":
+            lanes["edge"].append(Span(at - began, back - began))
+        if victim != "edge" or ready is not None:
+            lanes["keeper"].append(Span(at - began, (at if ready is None else ready) - began))
+    shown = f"The first {DRAWN:,} of {len(after.strikes):,} kills. " if len(after.strikes) > DRAWN else ""
+    return after.crowd.draw(
+        "Kills, and what became of chats meanwhile",
+        f"{shown}Below: from a kill until an edge listens again, and until a keeper is at work again where that was "
+        "waited for; else the stroke is the moment of the kill. Without an edge chats fail; without a keeper none may.",
+        lanes,
+    )
 
 
 def _list_times(what: str, seconds: Sequence[float], meaning: str) -> list[Row]:

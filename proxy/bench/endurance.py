@@ -7,27 +7,47 @@ from proxy.bench.chats import REMEMBERED, Chats
 from proxy.bench.load import repeat
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
-from proxy.bench.report import Row, difference
+from proxy.bench.report import Report, Row, difference
 from proxy.bench.world import World
+from proxy.reporting.charts import Axis, Lines, Point
 
 FAILING: Final = {"X-Mock-Status": "429"}
 CHUNKS: Final = 10
-BATCH: Final = 1000  # answers that this process holds at a time
+BATCH: Final = 250  # answers that this process holds at a time
 FLAT_MB: Final = 1.0  # what the allocator keeps from one moment to the next differs by as much
 
 
-async def measure_growth(world: World, plan: Plan) -> list[Row]:
+async def measure_growth(world: World, plan: Plan) -> Report:
     """Proportional set size of the edge, after a warm-up and again after the requests that follow."""
-    await _mix(world, plan.warm_up, plan)
+    warming = await _mix(world, plan.warm_up, plan)
     before = await _read_memory(world, plan)
-    await _mix(world, plan.endured, plan)
+    enduring = await _mix(world, plan.endured, plan)
     grown = difference(await _read_memory(world, plan), before, scale=1e-6)
     kinds = "JSON, with memory, streams, errors and streams whose client leaves, in turn"
     meaning = f"of the edge over {plan.endured:,} requests after {plan.warm_up:,} to warm up: {kinds}"
-    return [Row(name="memory growth", value=grown, unit="MB", target=5, aim=FLAT_MB, meaning=meaning)]
+    row = Row(name="memory growth", value=grown, unit="MB", target=5, aim=FLAT_MB, meaning=meaning)
+    later = [Point(point.x + plan.warm_up, point.y) for point in enduring]
+    return Report([row], _draw_growth(plan, [*warming, *later]))
 
 
-async def _mix(world: World, times: int, plan: Plan) -> None:
+def _draw_growth(plan: Plan, course: list[Point]) -> list[Lines]:
+    """Nothing where the machine does not tell."""
+    chart = Lines(
+        title="Memory of the edge over many requests",
+        caption=(
+            f"Looked at after every {BATCH} requests of all kinds, while some may still be under way. What the first "
+            f"{plan.warm_up:,} take, Python keeps; from then on the line should be level."
+        ),
+        x=Axis(label="requests", scale="linear"),
+        y=Axis(label="proportional set size", unit="MB", scale="linear"),
+        series={"edge": course},
+    )
+    return [chart] if course else []
+
+
+async def _mix(world: World, times: int, plan: Plan) -> list[Point]:
+    """So many requests; memory use in MB, by how many there were so far, where the machine tells."""
+    course = []
     chats, proxied = Chats(), world.proxied
     kinds = [
         chats.whole(proxied),
@@ -40,6 +60,10 @@ async def _mix(world: World, times: int, plan: Plan) -> None:
     for first in range(0, times, BATCH):
         some = min(BATCH, times - first)
         await repeat(lambda n: kinds[n % len(kinds)](n), times=some, concurrency=plan.concurrency, first=first)
+        size = await asyncio.to_thread(read_memory_bytes, world.proxy.pid)
+        if size is not None:
+            course.append(Point(first + some, size / 1e6))
+    return course
 
 
 async def _read_memory(world: World, plan: Plan) -> int | None:

@@ -14,7 +14,7 @@ import msgspec
 from uvicorn.loops.auto import auto_loop_factory
 
 from proxy.bench.crowd import Crowd, Failure, Losses
-from proxy.bench.durability import count_row, list_faults, review
+from proxy.bench.durability import DRAWN, count_row, list_faults, review
 from proxy.bench.engines import Engine, make_chroma, make_nginx, make_redis
 from proxy.bench.load import Endpoint, work_together
 from proxy.bench.manager import Manager
@@ -22,6 +22,7 @@ from proxy.bench.report import Row, percentile
 from proxy.bench.servers import HOST, POLL_S, Conditions, start_talker
 from proxy.bench.talker import Seen
 from proxy.config import ENV_PREFIX
+from proxy.reporting.charts import Span, Timeline
 
 Hear = Callable[[str], None]
 Member = Literal["replica", "keeper", "redis", "chroma"]
@@ -254,3 +255,20 @@ def list_siege_rows(relief: Relief) -> list[Row]:
             meaning="killed until it accepts connections again, engines with the time that they stay away",
         ),
     ]
+
+
+def draw_siege(relief: Relief) -> Timeline:
+    """What was away when, and what became of chats meanwhile."""
+    began = relief.crowd.started
+    addresses = sorted({kill.address for kill in relief.kills if kill.address})
+    names = {address: f" {number}" for number, address in enumerate(addresses, start=1)} | {"": ""}
+    spans: defaultdict[str, list[Span]] = defaultdict(list)
+    for kill in relief.kills[:DRAWN]:
+        spans[f"{kill.member}{names[kill.address]}"].append(Span(kill.at - began, kill.back - began))
+    shown = f"The first {DRAWN:,} of {len(relief.kills):,} kills. " if len(relief.kills) > DRAWN else ""
+    return relief.crowd.draw(
+        "Kills, and what became of chats meanwhile",
+        f"{shown}Below: from a kill until what was killed accepts connections again; of a keeper, which its edge "
+        "starts again, the moment. A replica takes the chats along that it is serving; nothing else may cost one.",
+        {lane: spans[lane] for lane in sorted(spans)},
+    )

@@ -1,31 +1,35 @@
 """Time: how much later an answer is for having gone through the proxy, one request at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from proxy.bench.chats import REMEMBERED, Chats
 from proxy.bench.load import Answer, Ask
 from proxy.bench.plan import Plan
-from proxy.bench.report import Row, difference, percentile, scaled
+from proxy.bench.report import Report, Row, difference, percentile, scaled
 from proxy.bench.world import World
+from proxy.reporting.charts import Axis, Sample, Spreads
 
 
 class Samples:
-    """What direct, relayed and remembered chats, asked in turn, took. Seconds; recall in milliseconds."""
+    """What direct, floored, relayed and remembered chats, asked in turn, took. Seconds; recall in milliseconds."""
 
     def __init__(self, world: World) -> None:
         chats = Chats()
         self.direct: list[float] = []
+        self.floored: list[float] = []
         self.relayed: list[float] = []
         self.remembered: list[float] = []
         self.recall_ms: list[float] = []
         self.injected: list[bool] = []
         self._direct = chats.whole(world.direct)
+        self._floored = chats.whole(world.floored)
         self._relayed = chats.whole(world.proxied)
         self._remembered = chats.whole(world.proxied, REMEMBERED)
 
     async def take(self, number: int) -> None:
         """Adds one chat of each way, one after the other."""
         self.direct.append((await self._direct(number)).seconds)
+        self.floored.append((await self._floored(number)).seconds)
         self.relayed.append((await self._relayed(number)).seconds)
         answer = await self._remembered(number)
         self.remembered.append(answer.seconds)
@@ -50,7 +54,7 @@ class Samples:
         return percentile(self.recall_ms, share)
 
 
-async def measure_latency(world: World, plan: Plan) -> tuple[Samples, list[Row]]:
+async def measure_latency(world: World, plan: Plan) -> tuple[Samples, Report]:
     """What a chat takes longer, without and with memory."""
     samples = Samples(world)
     for number in range(plan.samples):
@@ -58,7 +62,7 @@ async def measure_latency(world: World, plan: Plan) -> tuple[Samples, list[Row]]
     before, relayed = "memory's part before forwarding", "no user, proxied less direct, one at a time"
     against = "with memory, proxied less direct, one at a time"
     injected = 100 * sum(samples.injected) / plan.samples
-    return samples, [
+    rows = [
         Row(name="recall, p50", value=samples.recalled_ms(50), unit="ms", target=2, meaning=before),
         Row(name="recall, p99", value=samples.recalled_ms(99), unit="ms", target=8, meaning=before),
         Row(name="relay latency, p50", value=samples.relay_ms(50), unit="ms", target=1, aim=0.6, meaning=relayed),
@@ -67,22 +71,31 @@ async def measure_latency(world: World, plan: Plan) -> tuple[Samples, list[Row]]
         Row(name="added latency, p99", value=samples.added_ms(99), unit="ms", meaning=against),
         Row(name="chats with memory", value=injected, unit="%", meaning="below 100, the rows above flatter"),
     ]
+    ways = {
+        "direct": samples.direct,
+        "through the floor": samples.floored,
+        "through the proxy": samples.relayed,
+        "with memory": samples.remembered,
+    }
+    return samples, Report(rows, [draw_times("Time of a chat, one at a time", "chats", ways)])
 
 
-async def measure_first_token(world: World, plan: Plan) -> list[Row]:
+async def measure_first_token(world: World, plan: Plan) -> Report:
     """How much later the first bytes of a stream's body come."""
     chats = Chats()
     ways = [chats.streamed(endpoint, chunks=5) for endpoint in (world.direct, world.proxied)]
     direct, proxied = await _take_turns(ways, plan.samples, lambda answer: answer.first_s)
     meaning = "request to first bytes of the body, no user, proxied less direct, one at a time"
     name = "added time to first token"
-    return [
+    rows = [
         Row(name=f"{name}, p50", value=_later_ms(proxied, direct, 50), unit="ms", meaning=meaning),
         Row(name=f"{name}, p99", value=_later_ms(proxied, direct, 99), unit="ms", target=4, aim=2, meaning=meaning),
     ]
+    times = {"direct": direct, "through the proxy": proxied}
+    return Report(rows, [draw_times("Time to the first token of a stream", "streams", times)])
 
 
-async def measure_pictures(world: World, plan: Plan) -> list[Row]:
+async def measure_pictures(world: World, plan: Plan) -> Report:
     """How much later a request with a large body is answered, without and with memory."""
     chats, size = Chats(), plan.picture_bytes
     ways = [
@@ -97,7 +110,22 @@ async def measure_pictures(world: World, plan: Plan) -> list[Row]:
         meaning = f"base64 in the body, {who}, proxied less direct, one at a time"
         value = _later_ms(times, direct, 50)
         rows.append(Row(name=f"{name}, {who}, p50", value=value, unit="ms", target=8, aim=4, meaning=meaning))
-    return rows
+    taken = {"direct": direct, "through the proxy": relayed, "with memory": remembered}
+    return Report(rows, [draw_times(f"Time of a chat with a picture of {size / 1e6:g} MB", "chats", taken)])
+
+
+def draw_times(title: str, what: str, seconds: Mapping[str, Sequence[float]]) -> Spreads:
+    """How times are distributed, by the way that chats went."""
+    return Spreads(
+        title=title,
+        caption=(
+            f"Each line has all {what} of one way, the fastest on the left, the slowest on the right: at p99 stands "
+            "the time that 99 of 100 do not exceed. The distance between two lines is what one way takes longer."
+        ),
+        y=Axis(label="time", unit="ms"),
+        what=what,
+        series={name: Sample.of(times, scale=1000) for name, times in seconds.items() if times},
+    )
 
 
 async def _take_turns(ways: Sequence[Ask], times: int, measure: Callable[[Answer], float]) -> list[list[float]]:

@@ -32,6 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store_size: int = 100_000  # memories of all users in the large store
     hoard: int = 20_000  # memories of the user who has the most
     visits: int = 50  # cold users who visit, at most
+    ladder: tuple[int, ...] = (100, 300, 3_000)  # memories of users whose recall is compared, with those above
+    climbs: int = 200  # recalls of each of them
     stored: int = 10_000  # memories that are made while chats go on
     backlog: int = 5_000  # exchanges that wait in the journal when a keeper starts
     kills: int = 5  # of the keeper
@@ -54,6 +56,7 @@ QUICK: Final = Plan(
     store_size=10_000,
     hoard=4_000,
     visits=9,
+    climbs=100,
     stored=2_000,
     backlog=1_000,
     kills=1,

@@ -1,15 +1,18 @@
-"""What ``bench`` found out: rows of one number each, beside what issue and design ask for."""
+"""What ``bench`` found out: rows of one number each, beside what issue and design ask for, and charts of what these sum
+up.
+"""
 
 import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
 
 from proxy import __version__
+from proxy.reporting.charts import Chart
+from proxy.reporting.machine import name_processor
 
 NOT_AVAILABLE: Final = "n/a"
 
@@ -51,15 +54,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All rows of one run."""
+    """All rows and charts of one run, or of a part of it."""
 
-    rows: list[Row]
+    rows: Sequence[Row] = ()
+    charts: Sequence[Chart] = ()
+
+    def __add__(self, other: Self) -> Self:
+        """Both, one after the other."""
+        return type(self)([*self.rows, *other.rows], [*self.charts, *other.charts])
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: the rows, and the machine on which they hold."""
         machine = {
             "system": platform.platform(),
-            "processor": _processor(),
+            "processor": name_processor(),
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
         }
@@ -95,16 +103,6 @@ def _bound(bound: float | None, unit: str) -> str:
     if bound is None:
         return ""
     return f"{'≤ ' if bound else ''}{_round(bound)} {unit}".rstrip()
-
-
-def _processor() -> str:
-    """The model's name where Linux tells it, else what the platform calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def _round(value: float) -> str:

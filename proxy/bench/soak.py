@@ -13,11 +13,12 @@ from proxy.bench.chats import stream_headers
 from proxy.bench.corpus import Babble, chat_body
 from proxy.bench.load import Ask, LoadError
 from proxy.bench.processes import read_memory_bytes
-from proxy.bench.report import Row, difference, percentile
+from proxy.bench.report import Report, Row, difference, percentile
 from proxy.bench.servers import USER_HEADER, Conditions, find_keeper, start_floor, start_proxy, start_upstream
 from proxy.bench.world import World, open_world
 from proxy.config import ENV_PREFIX
 from proxy.observe.metrics import PREFIX
+from proxy.reporting.charts import Axis, Lines, Point
 
 USERS: Final = 50
 # What each of them may have: reached within the first minutes, so that what is stored grows no more.
@@ -31,13 +32,14 @@ FLAT_MB: Final = 5.0
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """Bytes of memory (proportional set size) at one moment."""
+    """Bytes of memory (proportional set size) at one moment, so many minutes after the beginning."""
 
+    minutes: float
     edge: int | None
     keeper: int | None
 
 
-def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
+def run_soak(minutes: float, folder: Path, conditions: Conditions) -> Report:
     """Starts a proxy on a new *folder* and keeps it busy for so long. Memory is looked at a hundred times.
 
     Raises:
@@ -53,7 +55,7 @@ def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
         asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
     ):
 
-        async def soak() -> list[Row]:
+        async def soak() -> Report:
             with open_world(upstream, floor, proxy, conditions.admin_headers, folder) as world:
                 return await _soak(world, minutes)
 
@@ -63,14 +65,14 @@ def run_soak(minutes: float, folder: Path, conditions: Conditions) -> list[Row]:
             raise LoadError(proxy.describe(str(exc))) from exc
 
 
-async def _soak(world: World, minutes: float) -> list[Row]:
+async def _soak(world: World, minutes: float) -> Report:
     await world.wait_ready()
     samples: list[Sample] = []
     every_s = minutes * 60 / SAMPLES
     until = time.monotonic() + minutes * 60
     kinds = _list_kinds(world)
     number = 0
-    due = sampled = time.monotonic()
+    due = sampled = began = time.monotonic()
     running: set[asyncio.Task[object]] = set()
     async with asyncio.TaskGroup() as group:
         while time.monotonic() < until:
@@ -82,15 +84,16 @@ async def _soak(world: World, minutes: float) -> list[Row]:
             number += 1
             if time.monotonic() - sampled >= every_s:
                 sampled += every_s
-                samples.append(await asyncio.to_thread(_sample, world))
+                samples.append(await asyncio.to_thread(_sample, world, began))
     await world.flush()
     restarts = (await world.scrape()).total(RESTARTS)
     what = f"{number:,} chats of all kinds in {minutes:g} minutes"
-    return [
+    rows = [
         Row(name="keepers that ended", value=restarts, unit="", target=0, meaning=f"over {what}"),
         describe_growth("edge", [sample.edge for sample in samples], what),
         describe_growth("keeper", [sample.keeper for sample in samples], what),
     ]
+    return Report(rows, draw_samples(samples))
 
 
 async def _ask(kind: Ask, number: int) -> object:
@@ -113,9 +116,10 @@ def _list_kinds(world: World) -> list[Ask]:
     ]
 
 
-def _sample(world: World) -> Sample:
+def _sample(world: World, began: float) -> Sample:
     keeper = find_keeper(world.proxy)
-    return Sample(read_memory_bytes(world.proxy.pid), None if keeper is None else read_memory_bytes(keeper))
+    sizes = read_memory_bytes(world.proxy.pid), None if keeper is None else read_memory_bytes(keeper)
+    return Sample((time.monotonic() - began) / 60, *sizes)
 
 
 def describe_growth(process: str, sizes: Sequence[int | None], what: str) -> Row:
@@ -131,3 +135,26 @@ def describe_growth(process: str, sizes: Sequence[int | None], what: str) -> Row
         target=FLAT_MB,
         meaning=f"second quarter to last, medians, over {what}{size}",
     )
+
+
+def draw_samples(samples: Sequence[Sample]) -> list[Lines]:
+    """Memory over time; nothing where the machine does not tell."""
+    sizes = {
+        "edge": [Point(sample.minutes, sample.edge / 1e6) for sample in samples if sample.edge is not None],
+        "keeper": [Point(sample.minutes, sample.keeper / 1e6) for sample in samples if sample.keeper is not None],
+    }
+    if not any(sizes.values()):
+        return []
+    return [
+        Lines(
+            title="Memory over time",
+            caption=(
+                f"Chats of all kinds begin all the time, {RATE} a second. Lines may rise while caches fill and users "
+                f"reach the {MEMORIES} memories that each may have; from then on they should be level."
+            ),
+            x=Axis(label="time", unit="min", scale="linear"),
+            y=Axis(label="proportional set size", unit="MB", scale="linear"),
+            series=sizes,
+            from_zero=True,
+        )
+    ]

@@ -6,21 +6,30 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from uvicorn.loops.auto import auto_loop_factory
 
+from proxy.bench.abundance import (
+    HOARDER,
+    draw_recall,
+    measure_large_store,
+    measure_large_user,
+    measure_sizes,
+    name_climber,
+)
 from proxy.bench.chats import REMEMBERED, USER, Chats
 from proxy.bench.cost import measure_cost, measure_paced_cost
 from proxy.bench.dawdlers import measure_dawdlers
-from proxy.bench.durability import Ordeal, list_keeper_rows, list_rows, run_ordeal
+from proxy.bench.durability import Ordeal, draw_kills, list_keeper_rows, list_rows, run_ordeal
 from proxy.bench.endurance import measure_growth
-from proxy.bench.fleet import Siege, list_siege_rows, run_siege
-from proxy.bench.latency import measure_first_token, measure_latency, measure_pictures
+from proxy.bench.fleet import Siege, draw_siege, list_siege_rows, run_siege
+from proxy.bench.latency import Samples, measure_first_token, measure_latency, measure_pictures
 from proxy.bench.load import LoadError
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_memory_bytes
-from proxy.bench.report import Report, Row, percentile, ratio
+from proxy.bench.reembedding import Removal, run_removal
+from proxy.bench.report import Report, Row
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, start_floor, start_proxy, start_upstream
 from proxy.bench.soak import run_soak
 from proxy.bench.stores import fill_store
@@ -34,10 +43,6 @@ from proxy.errors import MemoryProxyError
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-HOARDER: Final = "hoarder"
-# Seconds until a large user is given up on.
-PATIENCE_S: Final = 30.0
-
 
 def run_benchmark(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """Measures everything, in a temporary folder inside *parent*; *say* hears what is being done.
@@ -47,47 +52,49 @@ def run_benchmark(plan: Plan, say: Say, conditions: Conditions, *, parent: Path 
     """
     with _make_folder(parent) as folder:
         stages = Stages(plan, say, folder, conditions)
-        return Report(
-            [
-                *stages.measure_small_store(),
-                *stages.measure_writing(),
-                *stages.measure_kills(),
-                *stages.measure_large_store(),
-            ]
-        )
+        report = stages.measure_small_store() + stages.measure_writing()
+        return report + stages.measure_kills() + stages.measure_large_store()
 
 
 def run_writing(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """The write path alone: how fast it is, and what chats notice of it. Otherwise as :func:`run_benchmark`."""
     with _make_folder(parent) as folder:
         stages = Stages(plan, say, folder, conditions)
-        return Report([*stages.measure_writing(), *stages.measure_storing()])
+        return stages.measure_writing() + stages.measure_storing()
 
 
 def run_kills(ordeal: Ordeal, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """What kills cost of what was said. Otherwise as :func:`run_benchmark`."""
     with _make_folder(parent) as folder:
-        return Report(list_rows(run_ordeal(ordeal, folder / "killed", conditions, say)))
+        after = run_ordeal(ordeal, folder / "killed", conditions, say)
+        return Report(list_rows(after), [draw_kills(after)])
 
 
 def run_fleet(siege: Siege, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """What kills cost where several replicas share a store and a journal. Otherwise as :func:`run_benchmark`."""
     with _make_folder(parent) as folder:
-        return Report(list_siege_rows(run_siege(siege, folder / "fleet", conditions, say)))
+        relief = run_siege(siege, folder / "fleet", conditions, say)
+        return Report(list_siege_rows(relief), [draw_siege(relief)])
+
+
+def run_reembedding(removal: Removal, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
+    """How fast memories move to another embedding model, and what chats notice. Otherwise as :func:`run_benchmark`."""
+    with _make_folder(parent) as folder:
+        return run_removal(removal, folder / "moved", conditions, say)
 
 
 def run_soaking(minutes: float, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """Whether anything grows with time. Otherwise as :func:`run_benchmark`."""
     say(f"soaking for {minutes:g} minutes")
     with _make_folder(parent) as folder:
-        return Report(run_soak(minutes, folder / "soaked", conditions))
+        return run_soak(minutes, folder / "soaked", conditions)
 
 
 def run_watch(plan: Plan, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """What it costs to see what the proxy does. Otherwise as :func:`run_benchmark`."""
     say("comparing with a proxy that counts nothing")
     with _make_folder(parent) as folder:
-        return Report(run_watching(plan, folder / "watched", conditions))
+        return run_watching(plan, folder / "watched", conditions)
 
 
 @contextmanager
@@ -106,23 +113,24 @@ class Stages:
         self._say = say
         self._folder = folder
         self._conditions = conditions
-        self._recall_ms: float | None = None  # of the small store, p50
+        self._small: Samples | None = None  # of the small store
         self._others = [f"user-{number}" for number in range(plan.store_size // plan.memories - 1)]
 
-    def measure_small_store(self) -> list[Row]:
+    def measure_small_store(self) -> Report:
         """Everything for which the remembered user is alone in the store."""
         return self._measure({USER: self._plan.memories}, self._visit_small)
 
-    def measure_large_store(self) -> list[Row]:
+    def measure_large_store(self) -> Report:
         """What could depend on how much others have in the store."""
         users = dict.fromkeys([USER, *self._others], self._plan.memories)
-        return self._measure({**users, HOARDER: self._plan.hoard}, self._visit_large)
+        climbers = {name_climber(size): size for size in self._plan.ladder}
+        return self._measure({**users, **climbers, HOARDER: self._plan.hoard}, self._visit_large)
 
-    def measure_storing(self) -> list[Row]:
+    def measure_storing(self) -> Report:
         """What chats of the remembered user notice while others' memories are stored."""
         return self._measure({USER: self._plan.memories}, self._visit_storing)
 
-    def measure_writing(self) -> list[Row]:
+    def measure_writing(self) -> Report:
         """How fast a backlog is stored."""
         self._say("storing a backlog")
         data_dir = self._folder / "backlog"
@@ -130,16 +138,16 @@ class Stages:
         with _run_on_server_loop() as runner:
             return runner.run(measure_writing(self._plan, data_dir, self._conditions))
 
-    def measure_kills(self) -> list[Row]:
+    def measure_kills(self) -> Report:
         """What a keeper that is killed costs: no chat, and nothing that was said."""
         self._say("killing the keeper")
         ordeal = Ordeal(kills=self._plan.kills, rate=self._plan.kill_rate, victims=("keeper",), patience=1)
-        return list_keeper_rows(run_ordeal(ordeal, self._folder / "killed", self._conditions))
+        return Report(list_keeper_rows(run_ordeal(ordeal, self._folder / "killed", self._conditions)))
 
-    def _measure(self, users: dict[str, int], visit: Callable[[World], Awaitable[list[Row]]]) -> list[Row]:
+    def _measure(self, users: dict[str, int], visit: Callable[[World], Awaitable[Report]]) -> Report:
         """Starts the servers on a store in which each of *users* has so many memories, and visits them."""
 
-        async def measure() -> list[Row]:
+        async def measure() -> Report:
             with open_world(upstream, floor, proxy, self._conditions.admin_headers, data_dir) as world:
                 return await visit(world)
 
@@ -156,36 +164,40 @@ class Stages:
                 except LoadError as exc:
                     raise LoadError(proxy.describe(str(exc))) from exc
 
-    async def _visit_small(self, world: World) -> list[Row]:
+    async def _visit_small(self, world: World) -> Report:
         plan = self._plan
-        rows = await self._do("starting", measure_start(world, plan))
-        rows += await self._do("relaying and recalling: CPU time", measure_cost(world, plan))
-        rows += await self._do("streaming at a steady pace: CPU time", measure_paced_cost(world, plan))
-        small, latency = await self._do("relaying and recalling: latency", measure_latency(world, plan))
-        self._recall_ms = small.recalled_ms(50)
-        rows += latency
-        rows += await self._do("streaming: first tokens", measure_first_token(world, plan))
-        rows += await self._do("sending pictures", measure_pictures(world, plan))
-        rows += await self._do("streaming at a steady pace: gaps", measure_gaps(world, plan))
-        rows += await self._do("streaming to a crowd", measure_crowd(world, plan))
-        rows += await self._do("serving beside slow clients", measure_dawdlers(world, plan))
-        rows += await self._do("enduring", measure_growth(world, plan))
-        rows += await self._do("idling", measure_idle_lag(world, plan))
-        rows += await self._do("journaling", measure_journaling(world, plan))
-        rows += await self._do("storing a backlog while chats go on", measure_draining(world, plan))
-        return rows + await self._do("storing while chats go on", measure_storing(world, plan))
+        report = await self._do("starting", measure_start(world, plan))
+        report += await self._do("relaying and recalling: CPU time", measure_cost(world, plan))
+        report += await self._do("streaming at a steady pace: CPU time", measure_paced_cost(world, plan))
+        self._small, latency = await self._do("relaying and recalling: latency", measure_latency(world, plan))
+        report += latency
+        report += await self._do("streaming: first tokens", measure_first_token(world, plan))
+        report += await self._do("sending pictures", measure_pictures(world, plan))
+        report += await self._do("streaming at a steady pace: gaps", measure_gaps(world, plan))
+        report += await self._do("streaming to a crowd", measure_crowd(world, plan))
+        report += await self._do("serving beside slow clients", measure_dawdlers(world, plan))
+        report += await self._do("enduring", measure_growth(world, plan))
+        report += await self._do("idling", measure_idle_lag(world, plan))
+        report += await self._do("journaling", measure_journaling(world, plan))
+        report += await self._do("storing a backlog while chats go on", measure_draining(world, plan))
+        return report + await self._do("storing while chats go on", measure_storing(world, plan))
 
-    async def _visit_storing(self, world: World) -> list[Row]:
+    async def _visit_storing(self, world: World) -> Report:
         await world.wait_ready()
         await Chats().visit(world.proxied, USER)  # loads the user's memories, which is not what is measured
-        rows = await self._do("storing a backlog while chats go on", measure_draining(world, self._plan))
-        return rows + await self._do("storing while chats go on", measure_storing(world, self._plan))
+        report = await self._do("storing a backlog while chats go on", measure_draining(world, self._plan))
+        return report + await self._do("storing while chats go on", measure_storing(world, self._plan))
 
-    async def _visit_large(self, world: World) -> list[Row]:
+    async def _visit_large(self, world: World) -> Report:
         await world.wait_ready()
-        visiting = measure_large_store(world, self._plan, self._others, self._recall_ms)
-        rows = await self._do("visiting a large store", visiting)
-        return rows + await self._do("visiting a large user", measure_large_user(world, self._plan))
+        plan = self._plan
+        visiting = measure_large_store(world, plan, self._others, self._small)
+        large, report = await self._do("visiting a large store", visiting)
+        report += await self._do("visiting a large user", measure_large_user(world, plan))
+        sizes = {name_climber(size): size for size in plan.ladder} | {HOARDER: plan.hoard}
+        climbing = measure_sizes(world, plan, sizes)
+        recalls = {plan.memories: large.recall_ms} | await self._do("recalling, by how much was said", climbing)
+        return report + Report([], draw_recall(recalls, plan.store_size))
 
     async def _do(self, what: str, measuring: Awaitable[T]) -> T:
         self._say(what)
@@ -197,7 +209,7 @@ def _run_on_server_loop() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=auto_loop_factory())
 
 
-async def measure_start(world: World, plan: Plan) -> list[Row]:
+async def measure_start(world: World, plan: Plan) -> Report:
     """Times since the proxy's process was started, and memory use once all is up and idle."""
     first_answer = await _wait_for_chat(world, status=None)
     first_memory = await _wait_for_chat(world, status="injected")
@@ -205,44 +217,13 @@ async def measure_start(world: World, plan: Plan) -> list[Row]:
     edge, keeper = await asyncio.to_thread(_read_memory, world)
     both = None if edge is None or keeper is None else (edge + keeper) / 1e6
     idle = "proportional set size, idle"
-    return [
+    rows = [
         Row(name="first answer", value=first_answer, unit="s", target=2, meaning="since the process was started"),
         Row(name="first memory", value=first_memory, unit="s", target=5, meaning="a user's memory, since the start"),
         Row(name="memory of both processes", value=both, unit="MB", target=350, meaning=idle),
         Row(name="memory of the edge", value=edge and edge / 1e6, unit="MB", meaning=idle),
     ]
-
-
-async def measure_large_store(world: World, plan: Plan, others: list[str], small_ms: float | None) -> list[Row]:
-    """Whether other users' memories make a user's recall slower, and how long a first visit takes."""
-    chats = Chats()
-    visits = [(await chats.visit(world.proxied, user)).recall_ms for user in others[: plan.visits]]
-    await chats.visit(world.proxied, USER)  # so that the same user is as warm as in the small store
-    large, _ = await measure_latency(world, plan)
-    grown = ratio(large.recalled_ms(50), small_ms)
-    size = f"with {plan.store_size:,} memories in the store"
-    first = percentile([visit for visit in visits if visit is not None], 50)
-    return [
-        Row(name="recall in a large store, p50", value=large.recalled_ms(50), unit="ms", meaning=size),
-        Row(name="… against a small one, p50", value=grown, unit="×", target=1.2, meaning=size),
-        Row(name="first visit, p50", value=first, unit="ms", target=60, meaning=f"{len(visits)} cold users, {size}"),
-    ]
-
-
-async def measure_large_user(world: World, plan: Plan) -> list[Row]:
-    """How soon somebody of very many memories is served, from those that are there by then."""
-    chats = Chats()
-    began = time.perf_counter()
-    first = answer = await chats.visit(world.proxied, HOARDER)
-    while answer.headers.get("x-memory-status") != "injected" and time.perf_counter() - began < PATIENCE_S:
-        answer = await chats.visit(world.proxied, HOARDER)
-    until = (time.perf_counter() - began) * 1000
-    size = f"a cold user of {plan.hoard:,} memories"
-    status = f"{size}: {first.headers.get('x-memory-status')}"
-    return [
-        Row(name="first visit of a large user", value=first.recall_ms, unit="ms", target=160, meaning=status),
-        Row(name="… until memory is injected", value=until, unit="ms", target=1000, meaning=size),
-    ]
+    return Report(rows)
 
 
 async def _wait_for_chat(world: World, *, status: str | None) -> float:

@@ -13,9 +13,10 @@ from proxy.bench.corpus import chat_body
 from proxy.bench.load import Answer, Endpoint, LoadError, work_together
 from proxy.bench.plan import Plan
 from proxy.bench.processes import read_cpu_seconds
-from proxy.bench.report import Row, difference, percentile, ratio
+from proxy.bench.report import Report, Row, difference, percentile, ratio
 from proxy.bench.world import World
 from proxy.mock.payloads import name_model, prebuilt_events
+from proxy.reporting.charts import Axis, Sample, Spreads
 
 # Models do not answer in step: starts that are spread over a second spread what is to do over every gap.
 SPREAD_S: Final = 1.0
@@ -46,7 +47,7 @@ class Outcome(msgspec.Struct):
         return percentile([abs(gap - gap_ms) for gap in self.gaps_ms], 99)
 
 
-async def measure_gaps(world: World, plan: Plan) -> list[Row]:
+async def measure_gaps(world: World, plan: Plan) -> Report:
     """Whether chunks flow on as they come, while there is little to do.
 
     Both ways run at the same time: a busy moment of the machine makes the gaps of both longer, not those of one.
@@ -64,17 +65,36 @@ async def measure_gaps(world: World, plan: Plan) -> list[Row]:
         added = difference(percentile(proxied, share), percentile(direct, share))
         meaning = f"{crowd}, proxied less as many direct ones at the same time"
         rows.append(Row(name=f"chunk gap added, p{share}", value=added, unit="ms", target=target, meaning=meaning))
-    return rows
+    return Report(rows, _draw_gaps(crowd, direct, proxied))
 
 
-async def measure_crowd(world: World, plan: Plan) -> list[Row]:
+async def measure_crowd(world: World, plan: Plan) -> Report:
     """Many streams through the proxy, byte by byte, beside as many that go straight to the upstream."""
     crowd = Crowd(plan.crowd, plan.crowd_chunks, plan.gap_ms)
     direct = await _run(world.direct, crowd)
     before, began = read_cpu_seconds(world.proxy.pid), time.perf_counter()
     proxied = await _run(world.proxied, crowd)
     spent = difference(read_cpu_seconds(world.proxy.pid), before, scale=100)
-    return _crowd_rows(crowd, direct, proxied, busy=ratio(spent, time.perf_counter() - began))
+    rows = _crowd_rows(crowd, direct, proxied, busy=ratio(spent, time.perf_counter() - began))
+    return Report(rows, _draw_gaps(crowd, direct.gaps_ms, proxied.gaps_ms))
+
+
+def _draw_gaps(crowd: Crowd, direct: Sequence[float], proxied: Sequence[float]) -> list[Spreads]:
+    """Nothing where no stream came to its end."""
+    ways = {"direct": direct, "through the proxy": proxied}
+    series = {name: Sample.of(gaps) for name, gaps in ways.items() if gaps}
+    chart = Spreads(
+        title=f"Gaps between chunks, {crowd.streams} streams at once",
+        caption=(
+            f"The upstream sends a chunk every {crowd.gap_ms} ms. A line that is level there passes every chunk on as "
+            "it comes; where it bends up at the right end, chunks were late, and where it bends down at the left end, "
+            "others followed at once. Lines that bend alike do so for the machine's sake."
+        ),
+        y=Axis(label="time between two chunks", unit="ms", scale="linear"),
+        what="gaps",
+        series=series,
+    )
+    return [chart] if series else []
 
 
 async def _run(endpoint: Endpoint, crowd: Crowd) -> Outcome:

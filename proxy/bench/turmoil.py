@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from proxy.bench.corpus import Corpus, chat_body
-from proxy.bench.latency import Samples
+from proxy.bench.latency import Samples, draw_times
 from proxy.bench.load import work_together
 from proxy.bench.plan import Plan
-from proxy.bench.report import Row, ratio, scaled
+from proxy.bench.report import Report, Row, ratio, scaled
 from proxy.bench.scrape import Scrape, quantile_between
 from proxy.bench.servers import USER_HEADER
 from proxy.bench.world import World
-from proxy.bench.writing import journal_backlog
+from proxy.bench.writing import draw_backlog, follow_backlog, journal_backlog
+from proxy.reporting.charts import Spreads
 
 SAID_AT_ONCE: Final = 49  # messages of one chat that feeds the store; with the reply, fifty memories
 FEEDERS: Final = 20
@@ -21,14 +22,14 @@ LAG: Final = "memory_proxy_loop_lag_seconds"
 JOURNALING: Final = "memory_proxy_journal_loop_seconds"
 
 
-async def measure_idle_lag(world: World, plan: Plan) -> list[Row]:
+async def measure_idle_lag(world: World, plan: Plan) -> Report:
     """Event-loop lag with nothing to do: what timers and a busy machine account for in the rows that follow."""
     before = await world.scrape()
     await asyncio.sleep(plan.settle_s)
-    return _lag_rows(before, await world.scrape(), when="idle", targets=(None, None))
+    return Report(_lag_rows(before, await world.scrape(), when="idle", targets=(None, None)))
 
 
-async def measure_storing(world: World, plan: Plan) -> list[Row]:
+async def measure_storing(world: World, plan: Plan) -> Report:
     """Event-loop lag and latency of chats while the keeper stores as fast as it can, and idly before and after."""
     idle, busy = Samples(world), Samples(world)
     await _take_idle(idle, plan.samples // 2)
@@ -41,10 +42,12 @@ async def measure_storing(world: World, plan: Plan) -> list[Row]:
     rate = plan.stored / (time.perf_counter() - began)
     rows = _lag_rows(before, await world.scrape(), when="storing", targets=(2, 8))
     await _take_idle(idle, plan.samples // 2)
-    return [*rows, *_storing_rows(busy, idle, rate)]
+    return Report(
+        [*rows, *_storing_rows(busy, idle, rate)], [_draw_chats("Time of a chat while memories are stored", idle, busy)]
+    )
 
 
-async def measure_draining(world: World, plan: Plan) -> list[Row]:
+async def measure_draining(world: World, plan: Plan) -> Report:
     """Latency of chats while the keeper empties a full journal, against that before and after: the worker's part alone,
     since nothing that is stored comes through the edge.
     """
@@ -54,17 +57,33 @@ async def measure_draining(world: World, plan: Plan) -> list[Row]:
     began = time.perf_counter()
     async with work_together() as group:
         storing = group.create_task(world.flush())
+        following = group.create_task(follow_backlog(world.data_dir, storing))
         while not storing.done():
             await busy.take(len(busy.direct))
     rate = plan.backlog / (time.perf_counter() - began)
     await _take_idle(idle, plan.samples // 2)
     meaning = f"while {plan.backlog:,} exchanges of a backlog are stored"
     chat = ratio(busy.chat_ms(99), idle.chat_ms(99))
-    return [
+    rows = [
         Row(name="chat while a backlog is stored, p99", value=busy.chat_ms(99), unit="ms", meaning=meaning),
         Row(name="chat, a backlog stored against idle, p99", value=chat, unit="×", target=1.2, meaning=meaning),
         Row(name="backlog stored", value=rate, unit="/s", meaning="exchanges, while chats go on"),
     ]
+    charts = [
+        _draw_chats("Time of a chat while a backlog is stored", idle, busy),
+        *draw_backlog("A backlog that is stored while chats go on", following.result()),
+    ]
+    return Report(rows, charts)
+
+
+def _draw_chats(title: str, idle: Samples, busy: Samples) -> Spreads:
+    times = {
+        "direct, idle": idle.direct,
+        "direct, storing": busy.direct,
+        "with memory, idle": idle.remembered,
+        "with memory, storing": busy.remembered,
+    }
+    return draw_times(title, "chats", times)
 
 
 async def _take_idle(idle: Samples, times: int) -> None:
@@ -72,7 +91,7 @@ async def _take_idle(idle: Samples, times: int) -> None:
         await idle.take(number)
 
 
-async def measure_journaling(world: World, plan: Plan) -> list[Row]:
+async def measure_journaling(world: World, plan: Plan) -> Report:
     """What making an exchange durable costs the event loop, for ordinary chats."""
     before = await world.scrape()
     corpus = Corpus(seed=3)
@@ -82,7 +101,8 @@ async def measure_journaling(world: World, plan: Plan) -> list[Row]:
     after = await world.scrape()
     await world.flush()
     value = scaled(quantile_between(before, after, JOURNALING, 0.99), 1e6)
-    return [Row(name="journaling, p99", value=value, unit="µs", target=150, meaning="on the event loop, an exchange")]
+    meaning = "on the event loop, an exchange"
+    return Report([Row(name="journaling, p99", value=value, unit="µs", target=150, meaning=meaning)])
 
 
 def _writing(user_id: str, conversation_id: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What it costs to see: CPU time a request with metrics, logs and spans, against the same proxy that counts nothing."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -11,13 +11,14 @@ from uvicorn.loops.auto import auto_loop_factory
 from proxy.bench.chats import ANONYMOUS, REMEMBERED, USER, Chats
 from proxy.bench.control import Control
 from proxy.bench.corpus import Babble, chat_body
-from proxy.bench.cost import Way, alternate
+from proxy.bench.cost import Spent, Way, alternate
 from proxy.bench.load import Answer, Ask, Endpoint
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, neutral_environment
-from proxy.bench.report import Row, percentile, ratio
+from proxy.bench.report import Report, Row, percentile, ratio
 from proxy.bench.servers import USER_HEADER, Conditions, start_upstream
 from proxy.bench.stores import fill_store
+from proxy.reporting.charts import Axis, Bound, Strips
 
 # Who say something new each time, so that it is stored.
 TALKERS: Final = 50
@@ -35,7 +36,7 @@ MEANINGS: Final = {
 MUST: Final = 1.08
 
 
-def run_watching(plan: Plan, folder: Path, conditions: Conditions) -> list[Row]:
+def run_watching(plan: Plan, folder: Path, conditions: Conditions) -> Report:
     """Starts three proxies on stores alike, and asks them in turn."""
     folder.mkdir()
     with ExitStack() as stack:
@@ -55,7 +56,7 @@ def _start(eyes: str, upstream_url: str, data_dir: Path) -> Child:
     return Child("proxy.bench.blind", eyes, upstream_url, str(data_dir), environment=environment)
 
 
-async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions) -> list[Row]:
+async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions) -> Report:
     chats = Chats()
     endpoints = {eyes: Endpoint(proxy.url()) for eyes, proxy in proxies.items()}
     ways: dict[str, Way] = {}
@@ -69,7 +70,12 @@ async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions
     spent = await alternate(ways, plan.rounds)
     for endpoint in endpoints.values():
         endpoint.close()
-    rows = []
+    return _compare(spent)
+
+
+def _compare(spent: Spent) -> Report:
+    rows: list[Row] = []
+    rounds: dict[str, list[float]] = {}
     for kind, what in KINDS.items():
         blind = spent[f"blind {kind}"]
         for eyes, meaning in MEANINGS.items():
@@ -77,10 +83,25 @@ async def _measure(proxies: dict[str, Child], plan: Plan, conditions: Conditions
             known = [value for value in ratios if value is not None]
             must = MUST if eyes == "usual" or kind == "stored" else None
             told = f"{meaning}; CPU time against a proxy that counts nothing, median of {len(known)} rounds; {what}"
-            rows.append(
-                Row(name=f"{kind} request, {eyes}", value=percentile(known, 50), unit="×", target=must, meaning=told)
-            )
-    return rows
+            name = f"{kind} request, {eyes}"
+            rows.append(Row(name=name, value=percentile(known, 50), unit="×", target=must, meaning=told))
+            rounds[name] = known
+    return Report(rows, _draw_rounds(rows, rounds))
+
+
+def _draw_rounds(rows: Sequence[Row], rounds: Mapping[str, list[float]]) -> list[Strips]:
+    """Nothing where the machine does not tell."""
+    if not all(rounds.values()):
+        return []
+    return [
+        Strips(
+            title="CPU time against a proxy that counts nothing",
+            caption="A dot is one round, the stroke their median. At 1 it costs nothing to see what the proxy does.",
+            x=Axis(label="watched : blind", unit="×", scale="linear"),
+            rows=rounds,
+            bounds={row.name: [Bound(row.target, "must")] for row in rows if row.target is not None},
+        )
+    ]
 
 
 def _tell(endpoint: Endpoint) -> Ask:

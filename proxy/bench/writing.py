@@ -3,26 +3,27 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from proxy.bench.control import Control
+from proxy.bench.control import Control, Flushed
 from proxy.bench.corpus import TURNS, WORDS, Corpus
-from proxy.bench.load import Endpoint
+from proxy.bench.load import Endpoint, work_together
 from proxy.bench.plan import Plan
 from proxy.bench.processes import Child, read_cpu_seconds
-from proxy.bench.report import Row, difference
+from proxy.bench.report import Report, Row, difference
 from proxy.bench.servers import POLL_S, Conditions, find_keeper, start_proxy, start_upstream
 from proxy.dialects.answer import Reply
 from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge.conversation import Conversation
 from proxy.errors import MemoryProxyError
-from proxy.journal import JournalWriter
+from proxy.journal import JournalReader, JournalWriter
 from proxy.models import Exchange, Scope
+from proxy.reporting.charts import Axis, Lines, Point
 
 USERS: Final = 50
 REPLY_WORDS: Final = 2 * WORDS
@@ -30,9 +31,12 @@ REPLY_WORDS: Final = 2 * WORDS
 TARGET_MS: Final = 1000 / 300
 # A keeper shows up within a second or two of its edge.
 PATIENCE_S: Final = 30.0
+# How often the journal is looked at while it empties; with more looks than so many, every other one is forgotten.
+LOOK_S: Final = 0.1
+LOOKS: Final = 240
 
 
-async def measure_writing(plan: Plan, data_dir: Path, conditions: Conditions) -> list[Row]:
+async def measure_writing(plan: Plan, data_dir: Path, conditions: Conditions) -> Report:
     """Journals a backlog in an empty *data_dir*, starts a proxy there, its keeper on one core, and waits for the end.
 
     Raises:
@@ -46,12 +50,20 @@ async def measure_writing(plan: Plan, data_dir: Path, conditions: Conditions) ->
         control = Control(endpoint, conditions.admin_headers)
         await control.wait_ready()
         began, cpu = time.perf_counter(), read_cpu_seconds(keeper)
-        done = await control.flush()
-        wall, spent = time.perf_counter() - began, difference(read_cpu_seconds(keeper), cpu)
+
+        async def store() -> tuple[Flushed, float, float | None]:
+            flushed = await control.flush()
+            return flushed, time.perf_counter() - began, difference(read_cpu_seconds(keeper), cpu)
+
+        async with work_together() as group:
+            storing = group.create_task(store())
+            following = group.create_task(follow_backlog(data_dir, storing))
+        done, wall, spent = storing.result()
         endpoint.close()
     if done.failed or not done.stored:
         raise MemoryProxyError(f"{done.failed} exchanges of the backlog failed, {done.stored} were stored")
-    return _list_rows(done.stored, wall, spent, pinned=pinned)
+    rows = _list_rows(done.stored, wall, spent, pinned=pinned)
+    return Report(rows, draw_backlog("A backlog that is stored", following.result()))
 
 
 def _list_rows(stored: int, wall_s: float, cpu_s: float | None, *, pinned: bool) -> list[Row]:
@@ -62,6 +74,40 @@ def _list_rows(stored: int, wall_s: float, cpu_s: float | None, *, pinned: bool)
         Row(name="exchanges stored", value=stored / wall_s, unit="/s", meaning=what),
         Row(name="storing an exchange", value=wall_s * 1000 / stored, unit="ms", target=TARGET_MS, meaning=what),
         Row(name="… CPU time of the keeper", value=cpu_ms, unit="ms", meaning=what),
+    ]
+
+
+async def follow_backlog(data_dir: Path, storing: "asyncio.Task[Any]") -> list[Point]:
+    """Exchanges that wait, by seconds, until *storing* is done. Neither edge nor keeper is asked, but the journal."""
+    began, due, every_s = time.perf_counter(), 0.0, LOOK_S
+    course: list[Point] = []
+    with closing(JournalReader(data_dir)) as journal:
+        while True:
+            is_last = storing.done()
+            waiting = (await asyncio.to_thread(journal.counts)).pending
+            course.append(Point(time.perf_counter() - began, waiting))
+            if is_last:
+                return course
+            if len(course) > LOOKS:
+                course, every_s = course[::2], every_s * 2
+            due += every_s
+            await asyncio.wait([storing], timeout=max(0.0, began + due - time.perf_counter()))
+
+
+def draw_backlog(title: str, course: Sequence[Point]) -> list[Lines]:
+    """How fast it became less."""
+    return [
+        Lines(
+            title=title,
+            caption=(
+                "Exchanges that wait in the journal. The steeper the line falls, the faster they are stored; where it "
+                "is level, something else had its turn, or the keeper was starting."
+            ),
+            x=Axis(label="time", unit="s", scale="linear"),
+            y=Axis(label="exchanges that wait", scale="linear"),
+            series={"waiting": course},
+            from_zero=True,
+        )
     ]
 
 

@@ -6,10 +6,13 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy.edge.answers import Found
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
 NO_SUCH_MEMORY: Final = "this user has no memory of this id"
+# How often whoever waits hears how far it is.
+TELL_EVERY_S: Final = 0.2
 
 
 class Users(msgspec.Struct, frozen=True):
@@ -66,3 +69,9 @@ class Backend(Protocol):
 
     async def drop_failed(self) -> int:
         """Deletes everything that was set aside; answers how much that was."""
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        """Moves all memories to the configured embedding model, or goes on with it, until that is done.
+
+        *progress* hears every now and then how far it is. *again*: as :class:`~proxy.keeper.wire.Reembed` has it.
+        """

@@ -11,8 +11,9 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from proxy.cli import options
+from proxy.cli import options, webpage
 
 if TYPE_CHECKING:
     from proxy.bench.report import Report, Row
@@ -20,7 +21,28 @@ if TYPE_CHECKING:
 STYLES: Final = {True: "green", False: "red", None: ""}
 
 
+Fleet = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
+    ),
+]
+Soak = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
+]
+Reembed = Annotated[
+    int | None,
+    typer.Option(
+        min=1_000, metavar="N", help="Only this: N memories moved to another embedding model, the keeper killed."
+    ),
+]
+
+
 def bench(
+    context: typer.Context,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, of rougher numbers, on smaller stores.")] = False,
@@ -34,24 +56,16 @@ def bench(
         int | None,
         typer.Option(min=1, metavar="N", help="Only this: kill -9 at N random moments under load; count what is lost."),
     ] = None,
-    fleet: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            metavar="SECONDS",
-            help="Only this: three replicas behind nginx on one Chroma server and one Redis, any of them killed.",
-        ),
-    ] = None,
+    fleet: Fleet = None,
     watching: Annotated[
         bool, typer.Option("--watching", help="Only this: what metrics, logs and spans cost a request.")
     ] = False,
-    soak: Annotated[
-        float | None,
-        typer.Option(min=0.1, metavar="MINUTES", help="Only this: whether memory grows with chats of all kinds."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random moments of --kills and --fleet.")] = 5,
+    soak: Soak = None,
+    reembed: Reembed = None,
+    seed: Annotated[int, typer.Option(help="Of the random moments of --kills, --fleet and --reembed.")] = 5,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Chats a second that begin meanwhile.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here too.")] = None,
+    report_file: webpage.ReportFile = None,
 ) -> None:
     """Measure the proxy's own cost and latency against a built-in upstream, direct and proxied in alternation.
 
@@ -60,7 +74,7 @@ def bench(
     from proxy.bench.servers import Conditions
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the stores
-    run = _choose(
+    only, measure = _choose(
         quick=quick,
         store_size=store_size,
         writing=writing,
@@ -68,14 +82,23 @@ def bench(
         kills=kills,
         fleet=fleet,
         soak=soak,
+        reembed=reembed,
         seed=seed,
         rate=rate,
     )
+    if report_file is not None:
+        webpage.check_writable("--report", report_file)
+    run = webpage.Run.begin(context)
     with options.reported(), Console(stderr=True).status("starting") as status:
-        report = run(status.update, Conditions.read(config), parent=data_dir)
-    Console().print(build_table(report))
+        report = measure(status.update, Conditions.read(config), parent=data_dir)
+    table = build_table(report)
+    Console().print(table)
     if json_file is not None:
-        _write(json_file, report)
+        webpage.write_file("--json", json_file, json.dumps(report.to_dict(), indent=2) + "\n")
+    if report_file is not None:
+        from proxy.cli.bench_page import write_bench_page
+
+        write_bench_page(report_file, run, report, table, only)
 
 
 def _choose(
@@ -87,27 +110,33 @@ def _choose(
     kills: int | None,
     fleet: float | None,
     soak: float | None,
+    reembed: int | None,
     seed: int,
     rate: float,
-) -> "Callable[..., Report]":
-    """What is to be measured."""
+) -> "tuple[str, Callable[..., Report]]":
+    """What is to be measured, behind the option that asks for nothing but that."""
     from proxy.bench import stages
     from proxy.bench.durability import Ordeal
     from proxy.bench.fleet import Siege
     from proxy.bench.plan import FULL, QUICK
+    from proxy.bench.reembedding import Removal
 
     if kills is not None:
-        return partial(stages.run_kills, Ordeal(kills=kills, seed=seed, rate=rate))
+        return "--kills", partial(stages.run_kills, Ordeal(kills=kills, seed=seed, rate=rate))
     if fleet is not None:
-        return partial(stages.run_fleet, Siege(seconds=fleet, seed=seed, rate=rate))
+        return "--fleet", partial(stages.run_fleet, Siege(seconds=fleet, seed=seed, rate=rate))
+    if reembed is not None:
+        return "--reembed", partial(stages.run_reembedding, Removal(memories=reembed, seed=seed))
     if soak is not None:
-        return partial(stages.run_soaking, soak)
+        return "--soak", partial(stages.run_soaking, soak)
     plan = QUICK if quick else FULL
     if store_size is not None:
         plan = msgspec.structs.replace(plan, store_size=store_size)
     if watching:
-        return partial(stages.run_watch, plan)
-    return partial(stages.run_writing if writing else stages.run_benchmark, plan)
+        return "--watching", partial(stages.run_watch, plan)
+    if writing:
+        return "--writing", partial(stages.run_writing, plan)
+    return "", partial(stages.run_benchmark, plan)
 
 
 def build_table(report: "Report") -> Table:
@@ -123,13 +152,5 @@ def build_table(report: "Report") -> Table:
     return table
 
 
-def _write(path: Path, report: "Report") -> None:
-    try:
-        path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    except OSError as exc:
-        options.fail(f"{path}: cannot be written: {exc.strerror}")
-
-
-def _coloured(row: "Row") -> str:
-    style = STYLES[row.met]
-    return f"[{style}]{row.measured}[/]" if style else row.measured
+def _coloured(row: "Row") -> Text:
+    return Text(row.measured, style=STYLES[row.met])

@@ -10,6 +10,7 @@ from rich.text import Text
 from proxy.cli import opening, options, output
 from proxy.edge.answers import Found
 from proxy.models import Memory, Scope
+from proxy.recall.why import Why
 
 # Of the ids that are made here; imported ones may be longer.
 ID_WIDTH: Final = 32
@@ -116,11 +117,21 @@ def _show_found(found: Found) -> None:
     table = output.make_table()
     table.add_column("score", justify="right", no_wrap=True)
     _add_memory_columns(table)
+    table.add_column("why", overflow="fold", max_width=40)
     for memory in sorted(found.memories, key=lambda memory: -memory.score):
-        table.add_row(f"{memory.score:.3f}", *_describe(memory))
+        table.add_row(f"{memory.score:.3f}", *_describe(memory), output.make_cell(_explain(memory.why)))
     console.print(table)
     console.print(f"The block, {found.tokens:,} tokens, found in {found.elapsed_ms:.1f} ms:\n")
     console.print(output.make_harmless(found.block), soft_wrap=True)
+
+
+def _explain(why: Why | None) -> str:
+    """What a score is made of, in a few words; of what holds without being asked for, that it does."""
+    if why is None:
+        return "always holds"
+    words = ", ".join(f"{word} {part:.1f}" for word, part in why.words) or "no word in it"
+    factors = "".join(f", {name} ×{factor:g}" for name, factor in why.factors.items())
+    return f"words {why.lexical:.2f} ({words}), vector {why.vector:.2f} (cosine {why.cosine:.2f}){factors}"
 
 
 def _add_memory_columns(table: Table) -> None:

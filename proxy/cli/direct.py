@@ -8,14 +8,18 @@ from typing import Final
 
 import msgspec
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
-from proxy.edge.answers import Found, Scored, write_lines
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
+from proxy.edge.answers import Found, tell_block, write_lines
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault
 from proxy.keeper.wire import FailedRow, Imported, JournalPage, Receipt
 from proxy.models import Memory, Message, Scope, now
-from proxy.recall.composing import Block, find_block
+from proxy.recall.composing import find_block
+from proxy.recall.explaining import explain
 from proxy.recall.query import Query
+from proxy.tasks import Tasks
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
@@ -38,11 +42,11 @@ class Direct:
         self._tenant = tenant
 
     async def users(self, limit: int | None) -> Users:
-        page = await self._vault.users(limit or sys.maxsize, None, self._tenant)
+        page = await self._vault.catalogue.users(limit or sys.maxsize, None, self._tenant)
         return Users(page.users, page.cursor is not None)
 
     async def memories(self, scope: Scope, limit: int | None, *, superseded: bool = False) -> Memories:
-        page = await self._vault.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
+        page = await self._vault.catalogue.memories(scope, limit or sys.maxsize, None, include_superseded=superseded)
         return Memories(page.memories, page.cursor is not None)
 
     async def search(self, scope: Scope, query: str, budget_tokens: int) -> Found:
@@ -52,15 +56,15 @@ class Direct:
         began = time.perf_counter()
         working_set = WorkingSet.from_pack(await self._vault.load(scope))
         asked = Query.from_dialogue([Message("user", query)], asked_at=now())
-        vector = (await self._vault.embedder.embed([asked.topic(working_set.speakers)]))[0]
-        block = find_block(
-            working_set,
-            asked.with_vector(vector if vector.size else None),
-            budget_tokens=budget_tokens,
-            count=tokens.count,
-            visible={query},
-        )
-        return _describe(block, (time.perf_counter() - began) * 1000)
+        vector = await self._vault.embeddings.embed_question(asked.topic(working_set.speakers))
+        asked = asked.with_vector(vector)
+        block = find_block(working_set, asked, budget_tokens=budget_tokens, count=tokens.count, visible={query})
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        if block is None:
+            return tell_block("empty", None, {}, elapsed_ms)
+        ids = [memory.id for memory in block.memories]
+        why = dict(zip(ids, explain(working_set, asked, [working_set.row(one) for one in ids]), strict=True))
+        return tell_block("injected", block, why, elapsed_ms)
 
     async def add(self, scope: Scope, text: str) -> Memory:
         return await self._vault.add(scope, text)
@@ -114,12 +118,16 @@ class Direct:
     async def drop_failed(self) -> int:
         return await asyncio.to_thread(self._vault.journal.drop_failed)
 
-
-def _describe(block: Block | None, elapsed_ms: float) -> Found:
-    if block is None:
-        return Found("empty", 0, round(elapsed_ms, 3), None, [])
-    memories = [
-        Scored(**msgspec.structs.asdict(memory), score=round(score, 4))
-        for memory, score in zip(block.memories, block.scores, strict=True)
-    ]
-    return Found("injected", block.tokens, round(elapsed_ms, 3), block.text, memories)
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        await self._vault.embeddings.settle()
+        move, tasks = Reembedding(self._vault, batch=BATCH), Tasks()
+        moving = tasks.spawn(move.run(again=again), name="reembed", awaited=True)
+        try:
+            while not moving.done():
+                progress(move.state)
+                await asyncio.wait((moving,), timeout=TELL_EVERY_S)
+        finally:
+            move.stop()
+            await asyncio.wait((moving,))  # for what is being written: somebody may have pressed Ctrl-C
+        moving.result()
+        return move.state

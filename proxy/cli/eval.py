@@ -1,38 +1,25 @@
 """``memory-proxy eval``: how well recall finds what was said, on a data set with known answers."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from proxy.cli import options, output
+from proxy.cli import options, output, webpage
+from proxy.cli.monthboard import conclude_month, list_month_sections
+from proxy.cli.scoreboard import Section, conclude, list_sections
 from proxy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from proxy.evaluation.month import MonthReport, Run
     from proxy.evaluation.report import Report
-
-# What a month is judged by, and what it should be.
-_MONTH_ROWS: Final = (
-    ("requests", ""),
-    ("memories that hold", ""),
-    ("… that no user message supports", "0"),
-    ("… of an edited message or a replaced answer", "0"),
-    ("… of small talk", "0"),
-    ("… that are copies of another", "< 1 %"),
-    ("secrets in memories", "0"),
-    ("secrets in files", "0"),
-    ("evidence inside 1,000 tokens", ""),
-    ("evidence among the ten best", ""),
-)
 
 
 def evaluate_recall(
+    context: typer.Context,
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Has conversations.jsonl (or .jsonl.gz) and questions.json.")
     ],
@@ -55,6 +42,7 @@ def evaluate_recall(
     ] = False,
     users: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many users of the set for --month.")] = None,
     seed: Annotated[int, typer.Option(help="Of what --month draws.")] = 5,
+    report_file: webpage.ReportFile = None,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,
     data_dir: options.DataDir = None,
@@ -66,25 +54,40 @@ def evaluate_recall(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, removes the temporary store
     options.load(config, data_dir)
+    for option, path in (("--plot", plot), ("--report", report_file)):
+        if path is not None:
+            webpage.check_writable(option, path)
+    run = webpage.Run.begin(context)
     if month:
-        _evaluate_month(directory, users, seed, as_json=as_json)
+        _evaluate_month(directory, users, seed, report_file, run, as_json=as_json)
         return
     from proxy.evaluation.stages import CURVE_BUDGETS, Plan, evaluate
 
-    if plot is not None:
-        _write(plot, "")  # now, since nobody wants to hear of it minutes later
-    plan = Plan(quick=quick, others=others, curve_budgets=CURVE_BUDGETS if plot is not None else ())
+    curves = CURVE_BUDGETS if plot is not None or report_file is not None else ()
     with _follow() as progress:
-        report = evaluate(directory, plan, progress)
-    if plot is not None:
-        _write(plot, _draw(report))
+        report = evaluate(directory, Plan(quick=quick, others=others, curve_budgets=curves), progress)
     if as_json:
         output.print_json(report.to_dict())
     else:
-        _show(report)
+        _show(list_sections(report), conclude(report))
+    if plot is not None:
+        _write_plot(plot, report)
+    if report_file is not None:
+        from proxy.cli.eval_page import write_eval_page
+
+        write_eval_page(report_file, run, report, directory)
 
 
-def _evaluate_month(directory: Path, users: int | None, seed: int, *, as_json: bool) -> None:
+def _write_plot(path: Path, report: "Report") -> None:
+    from proxy.evaluation.pictures import draw_curves
+    from proxy.reporting.drawing import write_svg
+
+    webpage.write_file("--plot", path, write_svg(draw_curves(report)))
+
+
+def _evaluate_month(
+    directory: Path, users: int | None, seed: int, report_file: Path | None, run: webpage.Run, *, as_json: bool
+) -> None:
     from proxy.evaluation.month import MonthPlan, evaluate_month
 
     with _follow() as progress:
@@ -92,7 +95,11 @@ def _evaluate_month(directory: Path, users: int | None, seed: int, *, as_json: b
     if as_json:
         output.print_json(report.to_dict())
     else:
-        _show_month(report)
+        _show(list_month_sections(report), conclude_month(report))
+    if report_file is not None:
+        from proxy.cli.eval_page import write_month_page
+
+        write_month_page(report_file, run, report, directory)
 
 
 @contextmanager
@@ -114,95 +121,10 @@ def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda stage, done, of: progress.update(task, description=stage, completed=done, total=of)
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as exc:
-        options.fail(f"--plot: {path}: cannot be written: {exc.strerror}", options.USAGE)
-
-
-def _draw(report: "Report") -> str:
-    from proxy.evaluation.plot import Point, draw_lines
-
-    series = {
-        name: [Point(budget, share.mean, share.low, share.high) for budget, share in curve.items()]
-        for name, curve in report.curves.items()
-    }
-    title = "Evidence inside the block"
-    return draw_lines(title, "tokens of the block", "share of the evidence", series, emphasis="all")
-
-
-def _show(report: "Report") -> None:
-    from proxy.cli.scoreboard import list_sections
-
+def _show(sections: Iterable[Section], closing: Iterable[str]) -> None:
     console = output.make_console()
-    for heading, table in list_sections(report):
-        console.print(heading, style="bold")
-        console.print(table)
-    for line in _conclude(report):
+    for section in sections:
+        console.print(section.heading, style="bold")
+        console.print(section.table)
+    for line in closing:
         console.print(line)
-
-
-def _conclude(report: "Report") -> Iterator[str]:
-    if (seen := report.isolation) is not None:
-        yield (
-            f"Other users' memories in a block: {seen.foreign:,} (should be 0) of {seen.memories:,} shown "
-            f"to {output.count(seen.users, 'user')} of one store."
-        )
-    left_out = f", {report.left_out:,} without evidence left out" if report.left_out else ""
-    asked = report.overall.questions + sum(scores.questions for scores in report.apart.values())
-    yield (
-        f"{output.count(report.users, 'user')}, {output.count(report.memories, 'memory')}, "
-        f"{output.count(asked, 'question')}{left_out}. "
-        f"A recall takes {report.recall_ms.p50:.2f} ms at p50 and {report.recall_ms.p99:.2f} ms at p99 "
-        f"(CPU {report.cpu_ms.p50:.2f} and {report.cpu_ms.p99:.2f} ms)."
-    )
-
-
-def _show_month(report: "MonthReport") -> None:
-    console = output.make_console()
-    table = output.make_table()
-    for name in ("what", "clean", "noisy", "should be"):
-        table.add_column(name, justify="left" if name == "what" else "right")
-    clean, noisy = _describe_run(report.clean), _describe_run(report.noisy)
-    for (name, target), one, other in zip(_MONTH_ROWS, clean, noisy, strict=True):
-        table.add_row(name, one, other, target)
-    console.print("A month through the proxy, once as it was and once with what else real clients send.", style="bold")
-    console.print(table)
-    console.print("What came between the turns, and what memory said to it.", style="bold")
-    console.print(_tabulate_noise(report))
-    held = f"{output.count(report.users, 'user')}, {output.count(report.conversations, 'conversation')}"
-    console.print(
-        f"{held}, {output.count(report.questions, 'question')}. Noise costs {report.share_lost:.2%} of the evidence "
-        f"inside blocks and {report.first_lost:.2%} among the ten best (at most 1 %)."
-    )
-
-
-def _describe_run(run: "Run") -> Iterator[str]:
-    """A cell for each of :data:`_MONTH_ROWS`."""
-    verdict = run.verdict
-    yield f"{run.requests:,}"
-    yield f"{verdict.units:,}"
-    yield _name_kinds(verdict.unsupported)
-    yield _name_kinds(verdict.abandoned)
-    yield _name_kinds(verdict.junk)
-    yield f"{verdict.copies / max(verdict.units, 1):.2%}"
-    yield f"{verdict.secrets} of {run.secrets}"
-    yield f"{run.readable} of {run.secrets}"
-    yield f"{run.share:.3f}"
-    yield f"{run.first:.3f}"
-
-
-def _name_kinds(counts: Mapping[str, int]) -> str:
-    kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
-    return f"{sum(counts.values()):,}" + (f" ({kinds})" if kinds else "")
-
-
-def _tabulate_noise(report: "MonthReport") -> Table:
-    table = output.make_table()
-    table.add_column("request")
-    table.add_column("times", justify="right")
-    table.add_column("X-Memory-Status")
-    for label, counts in sorted(report.noisy.statuses.items()):
-        table.add_row(label, f"{sum(counts.values()):,}", ", ".join(f"{k} {v:,}" for k, v in sorted(counts.items())))
-    return table

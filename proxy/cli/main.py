@@ -18,6 +18,7 @@ from proxy.cli.eval import evaluate_recall
 from proxy.cli.exporting import export_memories
 from proxy.cli.importing import import_file
 from proxy.cli.journal import journal
+from proxy.cli.reembed import reembed
 from proxy.cli.serve import serve
 from proxy.config.sections import Logs
 from proxy.observe import logs
@@ -35,6 +36,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "import": import_file,
     "export": export_memories,
     "journal": journal,
+    "reembed": reembed,
     "bench": bench,
     "eval": evaluate_recall,
 }

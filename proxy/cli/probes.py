@@ -11,15 +11,18 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
+from proxy import versions
 from proxy.cli import output
 from proxy.cli.opening import open_backend
 from proxy.config import POINTS_AT_ITSELF, Settings
 from proxy.config.access import Jwt
 from proxy.errors import EmbedderError, JournalError, LockedError, MemoryProxyError, StoreError, UpstreamError
+from proxy.models import Embedding
 
 # For one answer. The configured read timeout is made for answers that take a model minutes.
 PATIENCE_S: Final = 10.0
 HIDDEN: Final = "**********"
+ADVICE_FOR_EMBEDDING: Final = "memory-proxy reembed moves them; until then the former model is asked, too"
 ADVICE_FOR_FAILED: Final = "memory-proxy journal shows why, and journal retry tries again"
 
 State = Literal["ok", "note", "failed"]
@@ -44,6 +47,7 @@ class _Readiness(msgspec.Struct):
 
     checks: dict[str, str]
     journal: _Waiting | None = None
+    embedding: str | None = None
 
 
 async def examine(settings: Settings, server: str | None) -> list[Finding]:
@@ -130,9 +134,12 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
     data_dir = settings.data_dir
     try:
         with DataDirLock(data_dir, Holder(os.getpid(), "memory-proxy check")):
-            store = await asyncio.to_thread(check_store, settings)
-            shared = settings.journal.redis_url is not None
-            return [store] if shared else [store, await asyncio.to_thread(check_journal, data_dir)]
+            if (finding := check_version(settings)) is not None:
+                return [finding]
+            found = await asyncio.to_thread(check_store, settings)
+            if settings.journal.redis_url is None:
+                found.append(await asyncio.to_thread(check_journal, data_dir))
+            return found
     except LockedError as exc:
         holder = read_holder(data_dir)
         if holder is not None and holder.url is not None:
@@ -143,8 +150,29 @@ async def check_data_dir(settings: Settings) -> list[Finding]:
         return [Finding("data directory", "failed", why, "make it writable for this user, or set data_dir")]
 
 
-def check_store(settings: Settings) -> Finding:
-    """Opens the store and reads from it."""
+def check_version(settings: Settings) -> Finding | None:
+    """Whether what is stored is of another version than this program's, so that it has to be left alone."""
+    from proxy.keeper.migration import measure_copy
+
+    data_dir, name = settings.data_dir, "data directory"
+    try:
+        version = versions.read_version(data_dir)
+    except StoreError as exc:
+        return Finding(name, "failed", str(exc))
+    if version is None:
+        versions.write_version(data_dir)
+    if version in (None, versions.SCHEMA):
+        return None
+    need, free = (size >> 20 for size in measure_copy(settings))
+    found = f"version {version}; the next start makes it version {versions.SCHEMA}, after it has copied it"
+    if need > free:
+        advice = f"make room in {data_dir}, or make backups in it a link to a larger disk"
+        return Finding(name, "failed", f"{found}, for which {need:,} MB have to be free, and {free:,} are", advice)
+    return Finding(name, "note", f"{found} ({need:,} MB); store and journal were not opened")
+
+
+def check_store(settings: Settings) -> list[Finding]:
+    """Opens the store and reads from it; and by which vectors its memories are found, where that may surprise."""
     from proxy.ledger import open_ledger
     from proxy.stores.base import open_store
 
@@ -153,14 +181,27 @@ def check_store(settings: Settings) -> Finding:
         with closing(open_ledger(settings)) as ledger, closing(open_store(settings, ledger)) as store:
             store.prepare()
             users = len(store.users())
+            embedding = _compare_embeddings(settings, ledger.read_embedding())
     except StoreError as exc:
-        return Finding("store", "failed", str(exc), _advise_on_store(settings))
+        return [Finding("store", "failed", str(exc), _advise_on_store(settings))]
     where = "" if mode == "embedded" else f" at {_name_store(settings)}"
     found = f"{mode}{where}, {output.count(users, 'user')}"
     if mode == "embedded" and settings.journal.redis_url is not None:
         advice = "with replicas set store.mode http or cloud: each would store what the others never see"
-        return Finding("store", "note", f"{found}; the journal is shared, and this store is not", advice)
-    return Finding("store", "ok", found)
+        found = f"{found}; the journal is shared, and this store is not"
+        return [Finding("store", "note", found, advice), *embedding]
+    return [Finding("store", "ok", found), *embedding]
+
+
+def _compare_embeddings(settings: Settings, noted: Embedding | None) -> list[Finding]:
+    from proxy.embedders import name_configured
+
+    configured = name_configured(settings)
+    if noted is None or noted.serving.name == configured:
+        return []
+    begun = "" if noted.target is None else f"; a move to {noted.target} is begun"
+    found = f"memories go by {noted.serving}, and {configured} is configured{begun}"
+    return [Finding("embedding", "note", found, ADVICE_FOR_EMBEDDING)]
 
 
 def _name_store(settings: Settings) -> str:
@@ -214,6 +255,8 @@ async def check_server(settings: Settings, url: str) -> list[Finding]:
     if readiness.journal is not None and readiness.journal.failed:
         told = f"{readiness.journal.failed:,} failed; the oldest: {readiness.journal.reason}"
         found.append(Finding("journal", "note", told, f"{ADVICE_FOR_FAILED} with --server {url}"))
+    if readiness.embedding is not None:
+        found.append(Finding("embedding", "note", f"the server at {url} says: {readiness.embedding}"))
     return [*found, await _check_admin_api(settings, url)]
 
 

@@ -1,5 +1,7 @@
 """A running proxy, through its admin API."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
@@ -10,10 +12,11 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
-from proxy.cli.backend import NO_SUCH_MEMORY, Memories, Users
+from proxy.cli.backend import NO_SUCH_MEMORY, TELL_EVERY_S, Memories, Users
 from proxy.edge.answers import Dropped, Found, ImportReport, Retried
 from proxy.edge.operations import LINES
 from proxy.errors import MemoryProxyError
+from proxy.keeper.moves import ReembeddingState
 from proxy.keeper.wire import Imported, JournalPage, Receipt, UserRow
 from proxy.models import Memory, Scope
 
@@ -21,6 +24,8 @@ from proxy.models import Memory, Scope
 PAGE: Final = 1000
 # An import's megabyte of short messages takes seconds, and with a slow embedding API minutes.
 TIMEOUT: Final = httpx2.Timeout(600, connect=5)
+# For a server that is started anew while somebody waits for what it does.
+PATIENCE_S: Final = 60.0
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -140,6 +145,33 @@ class Remote:
 
     async def drop_failed(self) -> int:
         return (await self._call("DELETE", "/memory/journal", Dropped)).dropped
+
+    async def reembed(self, *, again: bool, progress: Callable[[ReembeddingState], None]) -> ReembeddingState:
+        state = await self._ask_to_reembed(again=again)
+        while state.state != "settled":
+            progress(state)
+            if state.state == "failed":
+                raise MemoryProxyError(f"{self._server}: {state.error}")
+            await asyncio.sleep(TELL_EVERY_S)
+            state = await self._look_at_reembedding()
+            if state.state == "due":
+                state = await self._ask_to_reembed(again=False)  # it was started anew meanwhile
+        return state
+
+    async def _ask_to_reembed(self, *, again: bool) -> ReembeddingState:
+        asked = {"again": "true"} if again else {}
+        return await self._call("POST", "/memory/reembed", ReembeddingState, params=asked)
+
+    async def _look_at_reembedding(self) -> ReembeddingState:
+        """What it says as soon as it says something: it may be started anew at any time."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._call("GET", "/memory/reembed", ReembeddingState)
+            except MemoryProxyError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(TELL_EVERY_S)
 
     async def _list(
         self, path: str, kind: type[_Page[Item]], limit: int | None, included: Mapping[str, str] = MappingProxyType({})

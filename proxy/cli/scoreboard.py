@@ -1,7 +1,7 @@
 """The tables of ``memory-proxy eval``: one a topic, with 95 % intervals below or behind the figures."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
     from proxy.evaluation.strangers import Relevance
     from proxy.evaluation.timing import Spread, Timing
 
-Section = tuple[str, Table]
+
+class Section(NamedTuple):
+    """One table. *topic* is the name of its kind, which charts have, too."""
+
+    topic: str
+    heading: str
+    table: Table
+
 
 # The longest type of question of the public sets, single-session-preference, on a page of a hundred columns.
 _WIDEST_NAME: Final = 26
 
 
 def list_sections(report: "Report") -> Iterator[Section]:
-    """A heading and a table for each topic that the report has something about."""
+    """A table for each topic that the report has something about."""
     yield _show_shares(report)
     yield _show_blocks(report)
     if any(scores.newest for scores in report.types.values()):
@@ -38,12 +45,30 @@ def list_sections(report: "Report") -> Iterator[Section]:
         yield _show_timing(report.timing)
 
 
+def conclude(report: "Report") -> Iterator[str]:
+    """What is said in sentences."""
+    if (seen := report.isolation) is not None:
+        yield (
+            f"Other users' memories in a block: {seen.foreign:,} (should be 0) of {seen.memories:,} shown "
+            f"to {output.count(seen.users, 'user')} of one store."
+        )
+    left_out = f", {report.left_out:,} without evidence left out" if report.left_out else ""
+    asked = report.overall.questions + sum(scores.questions for scores in report.apart.values())
+    yield (
+        f"{output.count(report.users, 'user')}, {output.count(report.memories, 'memory')}, "
+        f"{output.count(asked, 'question')}{left_out}. "
+        f"A recall takes {report.recall_ms.p50:.2f} ms at p50 and {report.recall_ms.p99:.2f} ms at p99 "
+        f"(CPU {report.cpu_ms.p50:.2f} and {report.cpu_ms.p99:.2f} ms)."
+    )
+
+
 def _show_shares(report: "Report") -> Section:
     table = _make_table(
         "question type", "questions", *(f"share at {budget:,}" for budget in report.overall.share), "R@10"
     )
     _fill(table, report, lambda scores: [f"{scores.questions:,}", *map(_stack, _list_shares(scores))])
-    return "Evidence inside a block of so many tokens, and among the ten best: 1 is all of it.", table
+    heading = "Evidence inside a block of so many tokens, and among the ten best: 1 is all of it."
+    return Section("shares", heading, table)
 
 
 def _list_shares(scores: "Scores") -> "list[Interval]":
@@ -62,7 +87,8 @@ def _show_blocks(report: "Report") -> Section:
             *(f"{tokens:,.0f}" for tokens in scores.tokens.values()),
         ],
     )
-    return "The answers' words inside a block, of those that the evidence has; tokens that a block uses.", table
+    heading = "The answers' words inside a block, of those that the evidence has; tokens that a block uses."
+    return Section("blocks", heading, table)
 
 
 def _show_updates(report: "Report") -> Section:
@@ -70,7 +96,8 @@ def _show_updates(report: "Report") -> Section:
     for name, scores in report.types.items():
         if scores.newest is not None:
             table.add_row(output.make_cell(name), f"{scores.questions:,}", _spread_out(scores.newest))
-    return "What changed: the newest statement is in the default block, behind or instead of older ones.", table
+    heading = "What changed: the newest statement is in the default block, behind or instead of older ones."
+    return Section("updates", heading, table)
 
 
 def _show_relevance(relevance: "Relevance") -> Section:
@@ -79,7 +106,7 @@ def _show_relevance(relevance: "Relevance") -> Section:
     if relevance.others is not None:
         table.add_row("question of the other set", "over 100 tokens", _spread_out(relevance.others))
     table.add_row("greeting, thanks", "anything", _spread_out(relevance.greetings))
-    return "What has nothing to do with the user brings memories in: 0 is best.", table
+    return Section("relevance", "What has nothing to do with the user brings memories in: 0 is best.", table)
 
 
 def _show_replays(replays: "dict[str, Replay]") -> Section:
@@ -90,7 +117,7 @@ def _show_replays(replays: "dict[str, Replay]") -> Section:
             table.add_row(placement, name, *figures, f"{replay.added_tokens:,.0f}", f"{replay.changed:.1%}")
     first = next(iter(replays.values()))
     held = f"{output.count(first.conversations, 'conversation')}, {output.count(first.requests, 'request')}"
-    return f"Cached share of prompt tokens ({held}): kept should be 1 or near.", table
+    return Section("replays", f"Cached share of prompt tokens ({held}): kept should be 1 or near.", table)
 
 
 def _show_digressions(digressions: "dict[str, Digression]") -> Section:
@@ -98,7 +125,8 @@ def _show_digressions(digressions: "dict[str, Digression]") -> Section:
     for placement, outcome in digressions.items():
         shares = (_spread_out(outcome.sudden), _spread_out(outcome.fresh))
         table.add_row(placement, f"{outcome.questions:,}", *shares)
-    return "Evidence that a sudden question, in the midst of another conversation, gets: both alike is best.", table
+    heading = "Evidence that a sudden question, in the midst of another conversation, gets: both alike is best."
+    return Section("digressions", heading, table)
 
 
 def _show_timing(timing: "Timing") -> Section:
@@ -108,7 +136,7 @@ def _show_timing(timing: "Timing") -> Section:
     largest = f"{timing.sizes[-1].memories:,}"
     table.add_row("taking in an exchange", largest, *_list_ms(timing.insert_ms), "", "")
     table.add_row("recall right after that", largest, *_list_ms(timing.next_ms), "", "")
-    return "Time, by how much one user has said.", table
+    return Section("timing", "Time, by how much one user has said.", table)
 
 
 def _fill(table: Table, report: "Report", format_scores: "Callable[[Scores], list[Text | str]]") -> None:

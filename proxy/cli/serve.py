@@ -11,6 +11,7 @@ from proxy.cli import options
 from proxy.config import POINTS_AT_ITSELF, Settings
 from proxy.listening import bind, make_room
 from proxy.observe import logs
+from proxy.versions import read_version
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +37,16 @@ def serve(
 
 
 def run(settings: Settings) -> None:
-    """Serves until a signal asks for the end. An address in use, or no place for data, ends the process with 1."""
+    """Serves until a signal asks for the end. An address in use, or no place for data, ends the process with 1.
+
+    Raises:
+        StoreError: the data directory is of a later version.
+    """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         options.fail(f"data_dir: {settings.data_dir} cannot be created: {exc.strerror}")
+    read_version(settings.data_dir)  # memory would never come up on a newer one, and nobody might notice
     try:
         listener = bind(settings.server.host, settings.server.port)
     except OSError as exc:

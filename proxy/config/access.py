@@ -62,7 +62,15 @@ def _check_jwt(jwt: Jwt) -> None:
 
 class Admin(Section):
     token: SecretStr | None = None
+    read_token: SecretStr | None = None
+    read_only: bool = False
     cors_origins: tuple[Origin, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_read_token(self) -> Self:
+        if self.read_token is not None and self.token is None:
+            raise ValueError("admin.read_token: is of no use without admin.token")
+        return self
 
 
 class Limits(Section):

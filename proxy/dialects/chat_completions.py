@@ -32,6 +32,8 @@ _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE: Final = re.compile(_HIGH + b"(?!" + _LOW + b")|" + _LOW + b"(?<!" + _HIGH + _LOW + b")")
 
+_LONGEST_MODEL: Final = 256
+
 
 class Part(msgspec.Struct, frozen=True, gc=False):
     """One element of a ``content`` array. Images, audio and files have no text and stay unparsed."""
@@ -58,6 +60,8 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
     messages: list[_Turn]
     user: Raw = _ABSENT
     safety_identifier: Raw = _ABSENT
+    model: Raw = _ABSENT
+    stream: Raw = _ABSENT
 
 
 class _TurnSpans(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +78,8 @@ class _BodySpans(msgspec.Struct, frozen=True, gc=False):
     messages: list[_TurnSpans]
     user: Raw = _ABSENT
     safety_identifier: Raw = _ABSENT
+    model: Raw = _ABSENT
+    stream: Raw = _ABSENT
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -108,6 +114,7 @@ class ChatRequest:
         self._body = body
         self._scanned, shape = _scan(body)
         self._turns = shape.messages
+        self._shape = shape
         self.body_user = self._read_id(shape.user) or self._read_id(shape.safety_identifier)
 
     @classmethod
@@ -153,6 +160,17 @@ class ChatRequest:
         """The texts of system and developer messages, in order, without those that have none."""
         texts = [text_of(turn.content) for turn in self._turns if turn.role in _INSTRUCTION_ROLES]
         return [text for text in texts if has_words(text)]
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked, where one is named; of a name that is none, the beginning."""
+        name = _read_string(self._shape.model)
+        return None if name is None else name[:_LONGEST_MODEL]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the answer is to come as a stream."""
+        return _first_byte(self._shape.stream) == b"t"
 
     @property
     def max_tokens(self) -> int | None:
@@ -277,7 +295,8 @@ def _read_shape(body: bytes) -> _Body:
     except msgspec.ValidationError:
         # Few bodies have a content or a name of another type. These are read in two steps, each field for itself.
         spans = _SPANS.decode(body)
-        return _Body([_read_turn(turn) for turn in spans.messages], spans.user, spans.safety_identifier)
+        turns = [_read_turn(turn) for turn in spans.messages]
+        return _Body(turns, spans.user, spans.safety_identifier, spans.model, spans.stream)
 
 
 def _read_turn(spans: _TurnSpans) -> _Turn:

@@ -37,20 +37,38 @@ class Gatekeeper:
     A web page that somebody on this machine looks at is not a client: without a token, the ``Host`` must be a name of
     this machine (a page may point its own name at 127.0.0.1), and with or without one a foreign ``Origin`` is refused,
     except those of *admin.cors_origins*.
+
+    With *admin.read_token* one may look and change nothing, and with *admin.read_only* nobody may change anything.
     """
 
     def __init__(self, settings: Settings) -> None:
-        secret = settings.admin.token
-        self._token = _digest(secret.get_secret_value()) if secret is not None else None
+        token, read_token = settings.admin.token, settings.admin.read_token
+        self._token = None if token is None else _digest(token.get_secret_value())
+        self._read_token = None if read_token is None else _digest(read_token.get_secret_value())
+        self._read_only = settings.admin.read_only
         self._own_host = settings.server.host
         self._origins = frozenset(settings.admin.cors_origins)
         self._failures = FailedAttempts()
 
-    def check(self, request: Request) -> None:
-        """Returns if the request may pass.
+    def check(self, request: Request, *, changes: bool = False) -> None:
+        """Returns if the request may pass, which *changes* something or only looks.
 
         Raises:
             ApiError: 400, 401, 403 or 429.
+        """
+        if self.admit(request) and changes:
+            raise ApiError(403, "read_only", "Here one may look, and change nothing.")
+
+    def admit(self, request: Request) -> bool:
+        """Whether it comes from somebody who may only look. Raises as :meth:`check`."""
+        self.check_page(request)
+        if self._token is not None:
+            return not self._check_token(request, self._token) or self._read_only
+        return self._read_only
+
+    def check_page(self, request: Request) -> None:
+        """Returns for who may be shown what anybody may see who is where our operators are: with a token all, without
+        one clients of this machine. Raises as :meth:`check`.
         """
         for name in SINGLE:
             if len(request.headers.getlist(name)) > 1:
@@ -58,10 +76,10 @@ class Gatekeeper:
         if self._is_of_foreign_page(request):
             raise ApiError(403, "foreign_origin", "Requests from other sites' pages are refused.")
         if self._token is not None:
-            self._check_token(request, self._token)
-        elif any(header in request.headers for header in FORWARDING):
+            return
+        if any(header in request.headers for header in FORWARDING):
             raise ApiError(403, "local_only", "Requests that came through another proxy need admin.token.")
-        elif not _is_local(_address(request)) or not self._names_us(request):
+        if not _is_local(_address(request)) or not self._names_us(request):
             raise ApiError(403, "local_only", "Without admin.token only clients on this machine are answered.")
 
     def _is_of_foreign_page(self, request: Request) -> bool:
@@ -73,16 +91,19 @@ class Gatekeeper:
         site, mode = (request.headers.get(f"sec-fetch-{name}") for name in ("site", "mode"))
         return site in ("cross-site", "same-site") and mode != "navigate"
 
-    def _check_token(self, request: Request, token: bytes) -> None:
+    def _check_token(self, request: Request, token: bytes) -> bool:
+        """Whether it is the *token* with which one may do everything."""
         address = _address(request)
         if wait_s := self._failures.wait_s(address):
             message = "Too many wrong tokens from this address."
             raise ApiError(429, "too_many_failures", message, retry_after=wait_s)
         sent = request.headers.get("authorization")
-        if sent is None or not _is_bearer(sent, token):
+        matches = [_is_bearer(sent or "", known) for known in (token, self._read_token) if known is not None]
+        if sent is None or not any(matches):
             if sent is not None:  # who sends none guesses nothing
                 self._failures.note(address)
             raise ApiError(401, "bad_admin_token", "Send 'Authorization: Bearer <admin.token>'.")
+        return matches[0]
 
     def _names_us(self, request: Request) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -10,18 +11,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from proxy import __version__
 from proxy.config import Settings
 from proxy.dialects.chat_completions import ChatRequest
 from proxy.edge import answers, parameters
 from proxy.edge.admin import Gatekeeper
 from proxy.edge.openapi import describe
 from proxy.edge.operations import LINES, OPERATIONS, Operation
+from proxy.edge.page import PATH, Page
 from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Exported, Memory, Message, Scope
 from proxy.observe.served import SERVED
-from proxy.recall.service import RecallService, Recollection
+from proxy.recall.service import RecallService
 
 # Who looks into memory would rather wait than miss something: chats have memory.deadline_ms instead.
 INSPECTION_DEADLINE_S: Final = 10.0
@@ -29,7 +33,6 @@ INSPECTION_DEADLINE_S: Final = 10.0
 EXPORT_PAGE: Final = 500
 # Bad lines of an import that are named one by one.
 MOST_ERRORS: Final = 10_000
-UI: Final = "/ui"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -44,6 +47,7 @@ class ControlPlane:
         self._recall = recall
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings)
+        self._page = Page()
         # An id alone tells nobody apart where several applications have users.
         self._has_tenants = bool(settings.clients)
         self._document = msgspec.json.encode(describe(OPERATIONS, has_tenants=self._has_tenants))
@@ -60,8 +64,8 @@ class ControlPlane:
         for operation in OPERATIONS:
             paths.setdefault(operation.path, []).append(operation)
         routes = [self._route(path, operations, handlers) for path, operations in paths.items()]
-        # The inspector is not there yet; who may see it is settled.
-        return [*routes, *(Route(path, self._guard(_no_page)) for path in (UI, f"{UI}/{{file:path}}"))]
+        pages = self._shape(self.show_page, self._gatekeeper.check_page)
+        return [*routes, *(Route(path, pages) for path in (PATH, f"{PATH}/{{file:path}}"))]
 
     def _handlers(self) -> dict[str, Handler]:
         return {
@@ -73,18 +77,24 @@ class ControlPlane:
             "edit_memory": self.edit_memory,
             "erase_memory": self.erase_memory,
             "try_recall": self.try_recall,
+            "search": self.search,
+            "access": self.access,
             "export": self.export,
             "take_in": self.take_in,
             "flush": self.flush,
             "list_journal": self.list_journal,
             "drop_failed": self.drop_failed,
             "retry_failed": self.retry_failed,
+            "tell_of_reembedding": self.tell_of_reembedding,
+            "reembed": self.reembed,
         }
 
     def _route(self, path: str, operations: Iterable[Operation], handlers: Mapping[str, Handler]) -> Route:
         """One for all methods of *path*: of several, a client with another one would be told the first one's only."""
         methods = {
-            operation.method: self._guard(handlers[operation.name]) if operation.guarded else handlers[operation.name]
+            operation.method: self._guard(handlers[operation.name], changes=operation.changes)
+            if operation.guarded
+            else handlers[operation.name]
             for operation in operations
         }
 
@@ -93,12 +103,14 @@ class ControlPlane:
 
         return Route(path, dispatch, methods=list(methods))
 
-    def _guard(self, handler: Handler) -> Handler:
+    def _guard(self, handler: Handler, *, changes: bool = False) -> Handler:
         """*handler* for those who may pass; its errors in the shape of the API."""
+        return self._shape(handler, partial(self._gatekeeper.check, changes=changes))
 
+    def _shape(self, handler: Handler, check: Callable[[Request], object]) -> Handler:
         async def guarded(request: Request) -> Response:
             try:
-                self._gatekeeper.check(request)
+                check(request)
                 return await handler(request)
             except ApiError as exc:
                 return render_error(exc)
@@ -124,10 +136,20 @@ class ControlPlane:
         """``GET /memory/openapi.json``."""
         return Response(self._document, media_type="application/json")
 
+    async def show_page(self, request: Request) -> Response:
+        """``GET /ui`` and what it links to."""
+        response = self._page.answer(request)
+        if response is None:
+            raise not_found(request)
+        return response
+
     async def list_users(self, request: Request) -> Response:
         """``GET /memory/users``."""
         call = wire.ListUsers(
-            parameters.read_limit(request), parameters.read_cursor(request), parameters.read_tenant(request)
+            parameters.read_limit(request),
+            parameters.read_cursor(request),
+            parameters.read_tenant(request),
+            parameters.read_part(request),
         )
         page: wire.UserPage = await self._keeper.call(call)
         return _json(answers.UserList(page.users, parameters.write_cursor(page.cursor)))
@@ -184,16 +206,58 @@ class ControlPlane:
         if not (1 <= budget <= parameters.MAX_BUDGET and budget == int(budget)):
             reason = f"budget_tokens should be a whole number from 1 to {parameters.MAX_BUDGET}."
             raise ApiError(400, "bad_request", reason, param="budget_tokens")
+        dialogue = _dialogue(asked)
         began = time.perf_counter()
         recollection = await self._recall.recall(
             scope,
-            _dialogue(asked),
+            dialogue,
             budget_tokens=int(budget),
             deadline_s=INSPECTION_DEADLINE_S,
             asked_at=asked.asked_at,
             sticky=False,
         )
-        return _json(_describe(recollection, (time.perf_counter() - began) * 1000))
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        block, why = recollection.block, {}
+        if block is not None:
+            ids = [memory.id for memory in block.memories]
+            why = await self._recall.explain(
+                scope, dialogue, ids, deadline_s=INSPECTION_DEADLINE_S, asked_at=asked.asked_at
+            )
+        return _json(answers.tell_block(recollection.status, block, why, elapsed_ms))
+
+    async def search(self, request: Request) -> Response:
+        """``POST /memory/users/{user}/search``: what has most to do with a text, injected or not."""
+        scope = self._scope(request)
+        asked = await parameters.read_body(request, parameters.SearchRequest)
+        limit = int(asked.limit)
+        if not (1 <= limit <= parameters.MAX_LIMIT and limit == asked.limit):
+            reason = f"limit should be a whole number from 1 to {parameters.MAX_LIMIT}."
+            raise ApiError(400, "bad_limit", reason, param="limit")
+        began = time.perf_counter()
+        found = await self._recall.search(scope, asked.query, limit=limit, deadline_s=INSPECTION_DEADLINE_S)
+        return _json(
+            answers.SearchResult(
+                elapsed_ms=round((time.perf_counter() - began) * 1000, 3),
+                relevance=round(found.relevance, 4),
+                words=[answers.Word(word, round(weight, 4)) for word, weight in found.words.items()],
+                memories=[answers.tell_score(memory, score, why) for memory, score, why in found.found],
+            )
+        )
+
+    async def access(self, request: Request) -> Response:
+        """``GET /memory/access``."""
+        settings = self._settings
+        told = answers.Access(
+            version=__version__,
+            read_only=self._gatekeeper.admit(request),
+            content=settings.traces.content,
+            tenants=sorted({client.effective_tenant for client in settings.clients}),
+            mode=settings.memory.mode,
+            placement=settings.memory.placement,
+            budget_tokens=settings.memory.budget_tokens,
+            embedding=self._recall.embedding,
+        )
+        return _json(told)
 
     async def export(self, request: Request) -> Response:
         """``GET /memory/users/{user}/export``: all that there is now, in constant memory; what comes meanwhile may be
@@ -246,6 +310,18 @@ class ControlPlane:
         done: wire.Settled = await self._keeper.call(wire.DropFailed())
         return _json(answers.Dropped(done.count))
 
+    async def tell_of_reembedding(self, _: Request) -> Response:
+        """``GET /memory/reembed``: which embedding models there are, and how far memories are from one to the other."""
+        state: ReembeddingState = await self._keeper.call(wire.Reembed(start=False))
+        return _json(state)
+
+    async def reembed(self, request: Request) -> Response:
+        """``POST /memory/reembed``: has all memories moved to the configured model."""
+        state: ReembeddingState = await self._keeper.call(
+            wire.Reembed(start=True, again=parameters.read_again(request))
+        )
+        return _json(state, 202)
+
 
 def render_error(error: ApiError) -> Response:
     """An error of the proxy's own as a Starlette response."""
@@ -257,10 +333,6 @@ def render_error(error: ApiError) -> Response:
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-async def _no_page(request: Request) -> Response:
-    raise not_found(request)
 
 
 def not_found(request: Request) -> ApiError:
@@ -280,14 +352,3 @@ def _dialogue(asked: parameters.RecallRequest) -> list[Message]:
     if asked.query is not None:
         return [Message("user", asked.query)]
     return parsed.dialogue if parsed is not None else []
-
-
-def _describe(recollection: Recollection, elapsed_ms: float) -> answers.Found:
-    block, elapsed_ms = recollection.block, round(elapsed_ms, 3)
-    if block is None:
-        return answers.Found(recollection.status, 0, elapsed_ms, None, [])
-    memories = [
-        answers.Scored(**msgspec.structs.asdict(memory), score=round(score, 4))
-        for memory, score in zip(block.memories, block.scores, strict=True)
-    ]
-    return answers.Found(recollection.status, block.tokens, elapsed_ms, block.text, memories)

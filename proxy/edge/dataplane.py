@@ -33,8 +33,8 @@ Observer = Callable[[Served, Route, str], None]
 class DataPlane:
     """Relays requests, with memory for chat completions.
 
-    *draining* makes it answer 503 to new requests; *active* counts those being served, and *idle* is set at zero.
-    *observers* hear of every request at its end, whatever that was.
+    *draining* makes it answer 503 to new requests, and *on_drain* hears of it; *active* counts those being served, and
+    *idle* is set at zero. *observers* hear of every request at its end, whatever that was.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class DataPlane:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.draining = False
+        self.on_drain: Callable[[], None] = lambda: None
         self.active = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -94,6 +95,11 @@ class DataPlane:
             self._metrics.count("requests_total", route, code)
             for observe in self._observers:
                 observe(served, route, code)
+
+    def drain(self) -> None:
+        """No more requests from now on."""
+        self.draining = True
+        self.on_drain()
 
     def _handler(self, route: Route) -> Handler:
         if self.draining:

@@ -45,13 +45,17 @@ class Exposition:
 
     async def render(self) -> bytes:
         """Everything, for Prometheus; without the keeper only this process's own."""
+        return render(await self.gather())
+
+    async def gather(self) -> list[Family]:
+        """The same, not rendered."""
         own = self._metrics.snapshot()
         scraped = wire.Scraped([])
         with suppress(KeeperError, TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 scraped = await self._keeper.call(wire.Scrape())
         others = [_number(metrics, worker) for worker, metrics in sorted(scraped.edges.items())]
-        return render(merge(_number(own, self._worker), *others, scraped.keeper))
+        return merge(_number(own, self._worker), *others, scraped.keeper)
 
     async def collect(self, name: str) -> list[bytes]:
         """The report of that name of every edge, this one's first; without the keeper only this one's."""

@@ -60,7 +60,9 @@ class Health:
         explained = self._may_see(request)
         checks = self._checks(explained)
         healthy = all(state == "ok" for state in checks.values())
-        told = Readiness("ready" if healthy else "degraded", checks, await self._look_at_journal(explained))
+        status = self._link.status
+        embedding = status.embedding if status is not None and explained else None
+        told = Readiness("ready" if healthy else "degraded", checks, await self._look_at_journal(explained), embedding)
         return Response(msgspec.json.encode(told), 200 if healthy else 503, media_type="application/json")
 
     def _checks(self, explained: bool) -> dict[str, str]:

@@ -26,7 +26,7 @@ from proxy.errors import ApiError
 from proxy.experiment.arms import Place
 from proxy.identity import Identifier
 from proxy.journal import Writer
-from proxy.models import Mode, Scope, Status, now
+from proxy.models import Details, Mode, Scope, Status, now
 from proxy.observe.metrics import Metrics
 from proxy.observe.served import SERVED, Served
 from proxy.recall.service import RecallService, Recollection
@@ -46,10 +46,6 @@ ABILITIES: Final[Mapping[str, frozenset[Ability]]] = {
 
 # Bytes from which on a body is parsed in a thread; parsing takes about 1 ms a megabyte, 5 at the worst.
 LARGE_BODY: Final = 1 << 20
-
-
-# Of a user's key: enough to tell users apart, too few to be looked for in a store.
-USER_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +105,8 @@ class Interceptor:
         # A request that asks for less than it might have is no part of the experiment, in neither arm.
         self._tested = ABILITIES[settings.memory.mode] & {"recall", "inject"}
         self._max_body = int(settings.server.max_body_mb * (1 << 20))
-        self._notes = settings.logs.requests
+        self._is_noted = settings.logs.requests or settings.traces.keep > 0 or spans is not None
+        self._has_content = settings.traces.content
 
     async def __call__(self, scope: AsgiScope, inbox: Inbox, outbox: Outbox, ticket: Ticket) -> int:
         """Serves one request; returns the status code that the client saw.
@@ -125,7 +122,7 @@ class Interceptor:
         ticket.begin()
         arrived = time.perf_counter()
         turn = await self._read(scope["headers"], body, abilities, speaker, ticket)
-        served = SERVED.get() if self._spans is not None or self._notes else None
+        served = SERVED.get() if self._is_noted else None
         if self._spans is not None and served is not None:
             scope = self._spans.begin(served, scope, body, turn.conversation_id)
         if self._commands is not None and turn.scope is not None and turn.request is not None:
@@ -279,23 +276,38 @@ class Interceptor:
         """For whoever tells of the request."""
         served.memory, served.recall_s = recollection.status, elapsed
         block = recollection.block if recollection.status != "skipped" else None
-        if turn.scope is not None:
-            served.user = turn.scope.key[:USER_DIGITS]
+        served.scope, served.conversation_id = turn.scope, turn.conversation_id
         if _without_recall(turn) is None:
             served.recalled_at = time.perf_counter() - elapsed
         if block is not None:
             served.count, served.tokens = len(block.memories), block.tokens
-        if self._spans is not None and self._spans.content and turn.request is not None:
-            served.dialogue, served.instructions = turn.request.dialogue, turn.request.instructions
-            if block is not None:
-                served.block, served.memories = block.text, list(zip(block.memories, block.scores, strict=True))
+            served.recalled = [(one.id, score) for one, score in zip(block.memories, block.scores, strict=True)]
+        if turn.request is not None:
+            served.model, served.is_streamed = turn.request.model, turn.request.is_streamed
+            if self._has_content:
+                self._quote(served, turn.request, recollection)
+
+    def _quote(self, served: Served, request: ChatRequest, recollection: Recollection) -> None:
+        """The words, for where they may be told."""
+        block = recollection.block
+        served.dialogue, served.instructions = request.dialogue, request.instructions
+        served.question = request.dialogue[-1].text if request.new else ""
+        served.details = served.details or Details()
+        if block is not None:
+            tail = recollection.tail
+            served.block = block.text if tail is None else "\n\n".join(tail[at] for at in sorted(tail))
+        if block is not None and recollection.status != "skipped":
+            served.memories = list(zip(block.memories, block.scores, strict=True))
 
     def _watch(self, turn: Turn, recollection: Recollection, served: Served | None, *, ready: float) -> Watch:
         """Whoever follows the request from here on. Notes it, if it is a turn of the experiment's."""
         place = turn.place if turn.skip is None and recollection.status != "off" else None
         if place is not None and turn.request is not None:
             self._measures.note_turn(place, turn.request, recollection)
-        return self._measures.watch(self._capture(turn, recollection, served), recollection, place, ready=ready)
+        watch = self._measures.watch(self._capture(turn, recollection, served), recollection, place, ready=ready)
+        if served is not None:
+            served.watch = watch
+        return watch
 
     def _capture(self, turn: Turn, recollection: Recollection, served: Served | None) -> Capture | None:
         details = None if served is None else served.details

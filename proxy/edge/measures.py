@@ -80,10 +80,11 @@ class Watch:
         first: when its answer began, 0.0 as long as it has not.
         place: where the experiment has its user, if the chat is one of it.
         has_block: whether the request tells the model of memory.
+        usage: what the answer took, once it has ended and if upstream has told.
         hold: as of *rest*; from the second piece on its own method, because a call in between would cost as much again.
     """
 
-    __slots__ = ("_is_answer", "_measures", "first", "has_block", "hold", "place", "ready", "rest", "sent")
+    __slots__ = ("_is_answer", "_measures", "first", "has_block", "hold", "place", "ready", "rest", "sent", "usage")
 
     def __init__(
         self, rest: Capture | Tail, measures: "Measures", place: Place | None, *, ready: float, has_block: bool
@@ -92,6 +93,7 @@ class Watch:
         self.place = place
         self.ready = ready
         self.has_block = has_block
+        self.usage: Usage | None = None
         self.sent = 0.0
         self.first = 0.0
         self.hold: Callable[[bytes], bool] = self._take_first
@@ -179,7 +181,7 @@ class Measures:
         """The chat is over."""
         with self._fail_open("measure"):
             self._relayed(watch.sent - watch.ready)
-            usage = watch.rest.usage
+            usage = watch.usage = watch.rest.usage
             waited = watch.first - watch.sent if watch.first else None
             _count(usage, waited, self._with if watch.has_block else self._without)
             if watch.place is not None:

@@ -5,14 +5,17 @@ from typing import Any, Final, Literal, NamedTuple
 
 from proxy.config.fields import NAME
 from proxy.edge import answers, parameters
+from proxy.edge.history import HistoryAnswer
 from proxy.identity import MAX_CHARACTERS
 from proxy.keeper import wire
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Memory
 from proxy.observe.metrics import CONTENT_TYPE
 
 JSON: Final = "application/json"
 # The name that more programs know of the two that are in use for JSON Lines.
 LINES: Final = "application/x-ndjson"
+EVENTS: Final = "text/event-stream"
 TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 
 
@@ -43,7 +46,7 @@ class Answer(NamedTuple):
 class Operation(NamedTuple):
     """One method of one path. *errors*: statuses of errors that not every operation has.
 
-    *guarded*: the gatekeeper decides who may.
+    *guarded*: the gatekeeper decides who may. *changes*: not those who may only look.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Operation(NamedTuple):
     body: Content | None = None
     errors: tuple[int, ...] = ()
     guarded: bool = True
+    changes: bool = False
 
 
 # No control characters. Halves of surrogate pairs are no characters at all.
@@ -80,12 +84,22 @@ _CURSOR: Final = Parameter("cursor", "query", {"type": "string", "format": "curs
 _INCLUDE: Final = Parameter(
     "include", "query", {"type": "string", "enum": ["superseded"]}, "Those as well that no longer hold."
 )
+_AGAIN: Final = Parameter(
+    "again",
+    "query",
+    {"type": "string", "enum": ["true", "false"]},
+    "Also what has vectors of the configured model, behind whose name there may be another one now.",
+)
 _TENANT_SCHEMA: Final = {"type": "string", "pattern": f"^({NAME.pattern})?$"}
 TENANT: Final = Parameter(
     "tenant",
     "query",
     _TENANT_SCHEMA,
     "Whose user it is. Required where clients are configured; empty for what was stored before there were any.",
+)
+_PART: Final = Parameter("search", "query", {**TEXT, "maxLength": MAX_CHARACTERS}, "Those whose id has this in it.")
+_BEFORE: Final = Parameter(
+    "cursor", "query", {"type": "string", "pattern": "^[0-9]{0,18}$"}, "Where the last page ended."
 )
 _TENANTS: Final = Parameter("tenant", "query", _TENANT_SCHEMA, "Of this tenant only; without it, of all.")
 
@@ -106,6 +120,20 @@ _RECALL: Final = {
         {"required": ["query"], "properties": {"query": TEXT}},
         {"required": ["messages"], "properties": {"messages": _TURNS}},
     ],
+}
+_SEARCH: Final = {
+    "type": "object",
+    "required": ["query"],
+    "properties": {
+        "query": TEXT,
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": parameters.MAX_LIMIT,
+            "default": parameters.DEFAULT_LIMIT,
+        },
+    },
+    "additionalProperties": False,
 }
 _NEW: Final = {"type": "string", "minLength": 1, "maxLength": parameters.MAX_TEXT, "pattern": r"\S"}
 _NEW_MEMORY: Final = {
@@ -158,6 +186,36 @@ OPERATIONS: Final = (
         _one("Both arms, and the differences between them.", {"type": "object"}),
     ),
     Operation(
+        "access",
+        "GET",
+        "/memory/access",
+        "What this proxy is, and what whoever asks may do.",
+        _one("Both.", answers.Access),
+    ),
+    Operation(
+        "traces",
+        "GET",
+        "/memory/traces",
+        "The last chats, newest first.",
+        _one("A page of them.", answers.TraceList),
+        (_LIMIT, _BEFORE),
+    ),
+    Operation(
+        "trace_stream",
+        "GET",
+        "/memory/traces/stream",
+        "Chats as they end, as server-sent events; with Last-Event-ID those as well that have ended since that one.",
+        _one("Events named trace, whose data is of the schema Trace.", TEXT, EVENTS),
+        errors=(429,),
+    ),
+    Operation(
+        "history",
+        "GET",
+        "/memory/history",
+        "How the last hour went, in samples of ten seconds.",
+        _one("Samples, oldest first.", HistoryAnswer),
+    ),
+    Operation(
         "describe",
         "GET",
         "/memory/openapi.json",
@@ -170,7 +228,7 @@ OPERATIONS: Final = (
         "/memory/users",
         "Users, latest activity first.",
         _one("A page of them.", answers.UserList),
-        (_LIMIT, _CURSOR, _TENANTS),
+        (_LIMIT, _CURSOR, _PART, _TENANTS),
     ),
     Operation(
         "erase_user",
@@ -179,6 +237,7 @@ OPERATIONS: Final = (
         "Erases everything about a user.",
         _one("A receipt.", wire.Receipt),
         (_USER, TENANT),
+        changes=True,
     ),
     Operation(
         "list_memories",
@@ -197,6 +256,7 @@ OPERATIONS: Final = (
         (_USER, TENANT),
         Content(_NEW_MEMORY),
         (413,),
+        changes=True,
     ),
     Operation(
         "edit_memory",
@@ -207,6 +267,7 @@ OPERATIONS: Final = (
         (_USER, _MEMORY, TENANT),
         Content(_CHANGE),
         (404, 413),
+        changes=True,
     ),
     Operation(
         "erase_memory",
@@ -216,6 +277,7 @@ OPERATIONS: Final = (
         _one("A receipt.", wire.Receipt),
         (_USER, _MEMORY, TENANT),
         errors=(404,),
+        changes=True,
     ),
     Operation(
         "try_recall",
@@ -225,6 +287,16 @@ OPERATIONS: Final = (
         _one("What was found.", answers.Found),
         (_USER, TENANT),
         Content(_RECALL),
+        (413,),
+    ),
+    Operation(
+        "search",
+        "POST",
+        "/memory/users/{user}/search",
+        "The memories that have most to do with a text, and why.",
+        _one("Memories with scores, best first.", answers.SearchResult),
+        (_USER, TENANT),
+        Content(_SEARCH),
         (413,),
     ),
     Operation(
@@ -247,6 +319,7 @@ OPERATIONS: Final = (
         _one("What was stored, and which lines could not be read.", answers.ImportReport),
         (TENANT,),
         Content({"type": "string", "format": "binary"}, LINES),
+        changes=True,
     ),
     Operation(
         "flush",
@@ -254,6 +327,7 @@ OPERATIONS: Final = (
         "/memory/flush",
         "Answers when all that was journaled before is stored or has failed.",
         _one("How much that was.", wire.Flushed),
+        changes=True,
     ),
     Operation(
         "list_journal",
@@ -269,6 +343,7 @@ OPERATIONS: Final = (
         "/memory/journal",
         "Gives up all that was set aside.",
         _one("How much that was.", answers.Dropped),
+        changes=True,
     ),
     Operation(
         "retry_failed",
@@ -276,5 +351,21 @@ OPERATIONS: Final = (
         "/memory/journal/retry",
         "Tries all again that was set aside.",
         _one("How much that is.", answers.Retried),
+        changes=True,
+    ),
+    Operation(
+        "tell_of_reembedding",
+        "GET",
+        "/memory/reembed",
+        "Which embedding model is in force, which one is configured, and how far memories are on their way to that.",
+        _one("The models, and the move.", ReembeddingState),
+    ),
+    Operation(
+        "reembed",
+        "POST",
+        "/memory/reembed",
+        "Moves all memories to the configured embedding model, or goes on with it. Meanwhile they are found as before.",
+        _one("It is begun, or was.", ReembeddingState, status=202),
+        (_AGAIN,),
     ),
 )

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from proxy.config.fields import NAME
 from proxy.errors import ApiError
-from proxy.identity import bad_user_id, check_user_id
+from proxy.identity import MAX_CHARACTERS, bad_user_id, check_user_id
 from proxy.keeper import wire
 from proxy.models import Scope
 
@@ -42,6 +42,13 @@ class RecallRequest(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw()  # no "| None": msgspec then takes nothing but null
     budget_tokens: int | float | None = None  # 1000.0 is a whole number, too: some languages write them so
     asked_at: datetime | None = None
+
+
+class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /memory/users/{user}/search``."""
+
+    query: str
+    limit: int | float = DEFAULT_LIMIT  # as of budget_tokens
 
 
 class NewMemory(msgspec.Struct, forbid_unknown_fields=True):
@@ -155,11 +162,42 @@ def read_superseded(request: Request) -> bool:
     return included == "superseded"
 
 
+def read_again(request: Request) -> bool:
+    """Whether ``?again=true`` asks for everything anew."""
+    again = _read_query(request, "again")
+    if again not in (None, "true", "false"):
+        raise ApiError(400, "bad_again", "again should be true or false.", param="again")
+    return again == "true"
+
+
 def _read_query(request: Request, name: str) -> str | None:
     values = request.query_params.getlist(name)
     if len(values) > 1:
         raise ApiError(400, f"bad_{name}", f"{name} was given twice.", param=name)
     return values[0] if values else None
+
+
+def read_part(request: Request) -> str:
+    """What the ids of users that are looked for have in them; empty for all."""
+    part = _read_query(request, "search") or ""
+    if len(part) > MAX_CHARACTERS:
+        reason = f"search should have at most {MAX_CHARACTERS} characters, as ids have."
+        raise ApiError(400, "bad_search", reason, param="search")
+    return part
+
+
+def read_number(text: str | None, name: str) -> int | None:
+    """The number of a trace, as a listing or a stream has given it."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ApiError(400, f"bad_{name}", f"{name} should be one that was given here.", param=name)
+    return int(text)
+
+
+def read_trace_cursor(request: Request) -> int | None:
+    """Where the last page of traces ended, or None where the listing begins."""
+    return read_number(_read_query(request, "cursor"), "cursor")
 
 
 def read_memory_id(request: Request) -> str:

@@ -18,6 +18,8 @@ BUDGETS: Final = (500, 1000, 2000)
 # Types of questions about what has changed since it was first said.
 UPDATES: Final = frozenset({"knowledge-update", "knowledge_update"})
 _FIRST: Final = 10
+# As far as it is looked at where in the ranking a piece of evidence stands.
+RANKED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Outcome:
     *answer*: the share of the answer's words that are in the block, of those that the evidence has at all; None where
     it has none of them. A message counts as found however little of it is shown: this tells how much that is worth.
     *newest*: for an update, whether the newest evidence is in the block of the default budget, behind all older one.
+    *ranks*: where each piece of evidence is in the ranking, from 1 on; 0 for what is not among the first hundred.
     """
 
     first: float
@@ -34,6 +37,7 @@ class Outcome:
     answer: dict[int, float | None]
     tokens: dict[int, int]
     newest: float | None = None
+    ranks: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Examination:
         self.wall_s.append(time.perf_counter() - wall)
         self.cpu_s.append(time.process_time() - cpu)
         blocks |= {budget: asker.find(query, budget) for budget in {*self.budgets, DEFAULT_BUDGET} - blocks.keys()}
-        outcome = _judge(question, blocks, asker.rank(query, _FIRST), said)
+        outcome = _judge(question, blocks, asker.rank(query, RANKED), said)
         self.outcomes.setdefault(question.type, []).append(outcome)
 
 
@@ -91,13 +95,15 @@ def _judge(
     question: Question, blocks: Mapping[int, Block | None], best: Sequence[Memory], said: Mapping[Position, Memory]
 ) -> Outcome:
     evidence = set(question.evidence)
+    places = {locate(memory): rank for rank, memory in enumerate(best, start=1)}
     asked = set(words(question.answer)) & {word for place in evidence for word in words(said[place].text)}
     return Outcome(
-        first=measure_share(evidence, best),
+        first=measure_share(evidence, best[:_FIRST]),
         share={budget: measure_share(evidence, block.memories if block else ()) for budget, block in blocks.items()},
         answer={budget: _share_words(asked, block) for budget, block in blocks.items()},
         tokens={budget: block.tokens if block else 0 for budget, block in blocks.items()},
         newest=_find_newest(evidence, blocks[DEFAULT_BUDGET], said) if question.type in UPDATES else None,
+        ranks=[places.get(place, 0) for place in evidence],
     )
 
 

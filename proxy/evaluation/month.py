@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from proxy.embedders.local import LocalEmbedder
 from proxy.evaluation.asking import DEFAULT_BUDGET, Asker, Witness
@@ -20,6 +19,7 @@ from proxy.evaluation.diary import Verdict, count_readable
 from proxy.evaluation.disturbance import DISTURBANCES, deal
 from proxy.evaluation.live import LiveProxy, open_live_proxy
 from proxy.evaluation.noise import Dice
+from proxy.evaluation.statistics import Interval, mean_interval
 from proxy.models import Memory
 
 # Hears which stage is at how many of how many.
@@ -42,6 +42,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One month of all users. *verdict* is of all of them; *readable* counts secrets that stand in a file on disk.
 
     *share*: of the questions' evidence, what is inside a block of the default budget; *first*: among the ten best.
+    *intervals* are theirs, in this order; none without questions.
     """
 
     requests: int
@@ -51,6 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     first: float
     statuses: dict[str, Counter[str]]
+    intervals: Sequence[Interval] = ()
 
 
 class MonthReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,8 @@ class MonthReport(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        for run in (plain["clean"], plain["noisy"]):
+            del run["intervals"]  # they are there to be drawn
         return {**plain, "share_lost": self.share_lost, "first_lost": self.first_lost}
 
 
@@ -210,8 +214,9 @@ def _sum_up(outcomes: Sequence[_Outcome], secrets: int, readable: int) -> Run:
     for outcome in outcomes:
         for label, counted in outcome.client.statuses.items():
             statuses[label] += counted
-    scores = np.array([score for outcome in outcomes for score in outcome.scores], np.float64)
-    share, first = scores.mean(axis=0).tolist() if len(scores) else (0.0, 0.0)
+    scores = [score for outcome in outcomes for score in outcome.scores]
+    intervals = [mean_interval(values) for values in zip(*scores, strict=True)]
+    share, first = (interval.mean for interval in intervals) if intervals else (0.0, 0.0)
     return Run(
         requests=sum(counted.total() for counted in statuses.values()),
         verdict=_add([outcome.verdict for outcome in outcomes]),
@@ -220,6 +225,7 @@ def _sum_up(outcomes: Sequence[_Outcome], secrets: int, readable: int) -> Run:
         share=share,
         first=first,
         statuses=dict(statuses),
+        intervals=intervals,
     )
 
 

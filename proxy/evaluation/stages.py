@@ -1,7 +1,8 @@
 """How the parts of an evaluation follow each other: one user at a time, and at the end the clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from proxy.evaluation.report import Report
 from proxy.evaluation.statistics import Interval
 from proxy.evaluation.strangers import Strangers
 from proxy.evaluation.timing import SIZES, Timing, measure_timing, summarise_ms
+from proxy.reporting.charts import Sample
 from proxy.workingset import WorkingSet
 
 # What a plot shows; steps grow because shares do not.
@@ -83,7 +85,8 @@ class Evaluation:
             for done, user_id in enumerate(memories, start=1):
                 await self._visit(archive, user_id)
                 self._progress("users", done, len(memories))
-        return self._report(None if self._plan.quick else await self._time())
+        timing, samples = (None, {}) if self._plan.quick else await self._time()
+        return self._report(timing, samples)
 
     @asynccontextmanager
     async def _open_archive(self) -> AsyncIterator[Archive]:
@@ -116,12 +119,12 @@ class Evaluation:
             await self._replays.visit(user_id, pack, conversations)
             await self._digressions.visit(user_id, pack, conversations, questions)
 
-    async def _time(self) -> Timing:
+    async def _time(self) -> tuple[Timing, dict[str, Sample]]:
         questions = [question.question for question in self._data_set.questions]
         sizes, done = self._plan.sizes, partial(self._tell, "sizes timed", len(self._plan.sizes))
         return await measure_timing(self._data_set.memories, questions, self._embedder, sizes=sizes, progress=done)
 
-    def _report(self, timing: Timing | None) -> Report:
+    def _report(self, timing: Timing | None, samples: Mapping[str, Sample]) -> Report:
         outcomes, budgets, quick = self._examination.outcomes, self._plan.budgets, self._plan.quick
         counted = [outcome for name, some in outcomes.items() if name not in APART for outcome in some]
         scores = {name: summarise(outcomes[name], budgets) for name in sorted(outcomes)}
@@ -140,6 +143,8 @@ class Evaluation:
             replays=None if quick else self._replays.report(),
             digressions=None if quick else self._digressions.report(),
             timing=timing,
+            ranks=Counter(rank for outcome in counted for rank in outcome.ranks),
+            samples={"each question": Sample.of(self._examination.wall_s, scale=1000), **samples},
         )
 
     def _draw_curves(self) -> dict[str, dict[int, Interval]]:

@@ -13,6 +13,7 @@ from proxy.embedders.base import Embedder
 from proxy.evaluation.archive import MemoriesOf, make_findable, pick
 from proxy.evaluation.chat import PackKeeper, make_service, recall
 from proxy.models import Memory, Message, Pack, Scope
+from proxy.reporting.charts import Sample
 from proxy.tasks import Tasks
 
 SIZES: Final = (100, 1_000, 10_000)
@@ -75,17 +76,23 @@ async def measure_timing(
     *,
     sizes: Sequence[int] = SIZES,
     progress: Callable[[int], None] = lambda _: None,
-) -> Timing:
-    """Recall with one user's memories of each size, made of what everybody has said; *progress* hears of sizes done."""
+) -> tuple[Timing, dict[str, Sample]]:
+    """Recall with one user's memories of each size, made of what everybody has said; *progress* hears of sizes done.
+
+    The samples are of recalls by the clock, in milliseconds.
+    """
     pack = await _make_pack(memories, max(sizes) + INSERTS * _EXCHANGE, embedder)
-    measured = []
+    measured: list[SizeTiming] = []
+    samples: dict[str, Sample] = {}
     for done, size in enumerate(sizes, start=1):
         user = _User(pick(pack, range(size)), embedder)
         watch = await user.time_recalls(questions)
         measured.append(SizeTiming(size, summarise_ms(watch.wall_s), summarise_ms(watch.cpu_s)))
+        samples[f"{size:,} memories"] = Sample.of(watch.wall_s, scale=1000)
         progress(done)
     inserts, following = await user.time_inserts(pack, questions)
-    return Timing(measured, summarise_ms(inserts.wall_s), summarise_ms(following.wall_s))
+    samples["right after an exchange"] = Sample.of(following.wall_s, scale=1000)
+    return Timing(measured, summarise_ms(inserts.wall_s), summarise_ms(following.wall_s)), samples
 
 
 class _User:

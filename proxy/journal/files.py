@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from proxy.durable import sync_directory
 from proxy.errors import JournalError
 
 _POLL_S = 0.002
@@ -151,12 +152,3 @@ class FileLock:
             return os.path.samestat(os.fstat(fd), os.stat(self._name))  # noqa: PTH116 (half of pathlib's time)
         except FileNotFoundError:
             return False
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes what was created in it, and renames, survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

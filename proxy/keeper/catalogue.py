@@ -4,16 +4,17 @@ import asyncio
 import heapq
 import sys
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from proxy.errors import StoreError
 from proxy.keeper import wire
-from proxy.models import Memory, Scope
+from proxy.models import Memory, Scope, find_part
 from proxy.remember.exported import describe
 from proxy.stores.base import Activity, KnownUser, Store
 
@@ -24,6 +25,18 @@ Item = TypeVar("Item")
 _RECENT: Final = 1_000
 # Of reading what others erase, or put again, at the same time.
 _ATTEMPTS: Final = 3
+# Users whose ids are looked through at once.
+_SEARCHED: Final = 1_000
+# Users whose memories somebody looks through at a time, 200 bytes a memory.
+_ORDERS: Final = 4
+
+
+class _Order(NamedTuple):
+    """One user's memories by age, the oldest first, as long as they are in these *rows*."""
+
+    rows: list[str]
+    keys: list[wire.Cursor]
+    ids: list[str]
 
 
 class Catalogue:
@@ -40,28 +53,88 @@ class Catalogue:
         self._active: dict[str, Activity] | None = None  # by the user's key
         self._read_at = 0.0
         self._recent: defaultdict[int, dict[str, Activity]] = defaultdict(dict)  # by part, and the user's key
+        self._orders: dict[str, _Order] = {}  # by the user's key, those looked at last
 
     async def prepare(self) -> None:
         """Reads ahead what will be true as long as this process lives, if anything is. Raises StoreError."""
         if self._stale_s is None:
             await self.activity()
 
-    async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
-        """Users of a tenant, or with None of all, latest activity first."""
+    async def users(
+        self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None, part: str = ""
+    ) -> wire.UserPage:
+        """Users of a tenant, or with None of all, whose id has *part* in it, in whatever case; latest activity first.
+
+        Ids are only in the store, and sealed there: to look through 100,000 of them takes some seconds, in a thread.
+        """
         active = await self.activity()
         users = (user for user in active.items() if tenant is None or user[1].tenant == tenant)
+        if part:
+            return await self._find_users(users, limit, cursor, part.casefold())
         page, following = _cut(users, limit, cursor, _activity_key)
         rows = await asyncio.to_thread(self._describe, [key for key, _ in page])
         return wire.UserPage(rows, following)
 
+    async def _find_users(
+        self, users: Iterable[tuple[str, Activity]], limit: int, cursor: wire.Cursor | None, part: str
+    ) -> wire.UserPage:
+        rows: list[wire.UserRow] = []
+        ordered = list(users)
+        while True:
+            page, cursor = _cut(ordered, _SEARCHED, cursor, _activity_key)
+            found = await asyncio.to_thread(self._match, [key for key, _ in page], part)
+            keys = found[: limit - len(rows)]
+            rows += await asyncio.to_thread(self._describe, keys)
+            if len(found) > len(keys):
+                # The next page begins behind the last one shown.
+                return wire.UserPage(rows, next(_activity_key(user) for user in page if user[0] == keys[-1]))
+            if len(rows) == limit or cursor is None:
+                return wire.UserPage(rows, cursor)
+
+    def _match(self, keys: Sequence[str], part: str) -> list[str]:
+        """Those of the users with these *keys* whose id has *part* in it, in their order."""
+        matching = {user.scope.key for user in self._store.users(keys) if part in user.scope.user_id.casefold()}
+        return [key for key in keys if key in matching]
+
     async def memories(
         self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
     ) -> wire.MemoryPage:
-        """One user's memories, newest first."""
+        """One user's memories, newest first.
+
+        All are read once, to know their order: 0.5 s of 20,000. Page after page then takes as long as it has memories.
+        """
         rows = await asyncio.to_thread(self._store.list_rows, scope)
-        records = await asyncio.to_thread(self._store.fetch, scope, rows)
+        order = self._orders.get(scope.key)
+        if order is None or order.rows != rows:
+            order = await asyncio.to_thread(self._sort, scope, rows)
+            self._keep(scope, order)
+        # What no longer holds, or is erased by now, leaves room for what comes after it.
+        page: list[Memory] = []
+        left = order.ids if cursor is None else order.ids[: bisect_left(order.keys, cursor)]
+        while left and len(page) <= limit:
+            left, some = left[: -(limit + 1)], left[-(limit + 1) :]
+            page += await asyncio.to_thread(self._list, scope, some, include_superseded)
+        shown = page[:limit]
+        return wire.MemoryPage(shown, _age_key(shown[-1]) if len(page) > limit else None)
+
+    def _sort(self, scope: Scope, rows: list[str]) -> "_Order":
+        records = self._store.fetch(scope, rows)
+        aged = sorted((_age_key(record.memory), record.memory.id) for record in records)
+        return _Order(rows, [key for key, _ in aged], [memory_id for _, memory_id in aged])
+
+    def _list(self, scope: Scope, ids: Sequence[str], include_superseded: bool) -> list[Memory]:
+        records = self._store.fetch_ids(scope, ids)
         memories = [r.memory for r in records if include_superseded or r.memory.superseded_by is None]
-        return wire.MemoryPage(*_cut(memories, limit, cursor, _age_key))
+        return sorted(memories, key=_age_key, reverse=True)
+
+    def _keep(self, scope: Scope, order: "_Order") -> None:
+        self._orders[scope.key] = order
+        while len(self._orders) > _ORDERS:
+            del self._orders[next(iter(self._orders))]
+
+    def follow(self, scope: Scope) -> None:
+        """The user's memories have changed."""
+        self._orders.pop(scope.key, None)
 
     async def rows(self, scope: Scope) -> list[str]:
         """Where all memories of a user are, for :meth:`read`: those first that were first stored."""
@@ -135,6 +208,8 @@ class Catalogue:
     def forget_part(self, part: int) -> None:
         """Somebody else has written about users of *part*."""
         self._recent.pop(part, None)
+        for key in [key for key in self._orders if find_part(key) == part]:
+            del self._orders[key]
 
     async def forget(self, scope: Scope) -> None:
         """The user is erased."""

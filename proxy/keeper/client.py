@@ -14,13 +14,13 @@ from proxy.errors import KeeperError
 from proxy.keeper import frames, wire
 from proxy.models import Scope
 from proxy.observe.served import SERVED
+from proxy.observe.traces import Trace
 from proxy.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_pushes: msgspec.msgpack.Decoder[wire.Changed | wire.Inquiry | wire.Sync] = msgspec.msgpack.Decoder(
-    wire.Changed | wire.Inquiry | wire.Sync
-)
+_Push = wire.Changed | wire.Inquiry | wire.Sync | wire.Traced
+_pushes: msgspec.msgpack.Decoder[_Push] = msgspec.msgpack.Decoder(_Push)
 _failures = msgspec.msgpack.Decoder(wire.Failure)
 
 Answers = asyncio.Queue[msgspec.Raw | KeeperError]
@@ -32,12 +32,13 @@ class KeeperClient:
     *on_change* hears of every change, in order, and *on_sync* between them how far they can be relied on, where other
     replicas write, too. *on_connect* runs after each new connection: what was announced while there was none is unknown
     then. *on_inquiry* answers how many exchanges this edge holds that are not journaled, and forgets a user's that is
-    erased.
+    erased. *on_traced* hears of chats that other edges have served.
     """
 
     def __init__(self, path: Path, tasks: Tasks) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
         self.on_sync: Callable[[wire.Sync], None] = lambda _: None
+        self.on_traced: Callable[[list[Trace]], None] = lambda _: None
         self.on_connect: Callable[[], None] = lambda: None
         self.on_inquiry: Callable[[Scope | None], Awaitable[int]] = _hold_nothing
         self.connected = asyncio.Event()
@@ -86,11 +87,13 @@ class KeeperClient:
         else:
             answers.put_nowait(envelope.payload)
 
-    def _hear(self, pushed: wire.Changed | wire.Inquiry | wire.Sync) -> None:
+    def _hear(self, pushed: _Push) -> None:
         if isinstance(pushed, wire.Changed):
             self.on_change(pushed)
         elif isinstance(pushed, wire.Inquiry):
             self._tasks.spawn(self._tell(pushed), name="keeper-inquiry")
+        elif isinstance(pushed, wire.Traced):
+            self.on_traced(pushed.traces)
         else:
             self.on_sync(pushed)
 

@@ -1,13 +1,13 @@
 """What belongs to an erasure beside what was asked for, and what is told of it."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from proxy import chain
 from proxy.keeper.wire import Receipt
-from proxy.models import Exchange
+from proxy.models import Exchange, Message, Record, Scope
 from proxy.remember.shelf import Shelf
 
 
@@ -30,6 +30,14 @@ def find_related(shelf: Shelf, memory_ids: Sequence[str]) -> list[str]:
         found.update(dict.fromkeys(new))
         waiting += new
     return list(found)
+
+
+def find_digests(scope: Scope, records: Iterable[Record]) -> set[bytes]:
+    """By which messages of these *records* are known when they are sent again."""
+    turns = [record for record in records if record.memory.kind == "turn"]
+    said = (Message(record.memory.role, record.memory.text) for record in turns)
+    # What was masked has another text than the client's, but the same place.
+    return {chain.digest(scope, message) for message in said} | {record.chain for record in turns if record.chain}
 
 
 def strike_out(exchange: Exchange, digests: Collection[bytes]) -> Exchange | None:

@@ -13,7 +13,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -43,6 +43,10 @@ class Touched(msgspec.Struct, frozen=True, array_like=True, tag="touched"):
     users: list[str]
 
 
+class Embedded(msgspec.Struct, frozen=True, array_like=True, tag="embedding"):
+    """The ledger says something else of the embedding model. Sent by :mod:`proxy.ledger.scripts`."""
+
+
 class Said(msgspec.Struct, frozen=True, array_like=True, tag="changed"):
     """The *number*-th change that *sender* has told of, a :class:`~proxy.keeper.wire.Changed` of *user*."""
 
@@ -52,7 +56,7 @@ class Said(msgspec.Struct, frozen=True, array_like=True, tag="changed"):
     change: msgspec.Raw
 
 
-_messages: Final = msgspec.msgpack.Decoder(Touched | Said)
+_messages: Final = msgspec.msgpack.Decoder(Touched | Embedded | Said)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -72,13 +76,23 @@ class Listener(Protocol):
 
 
 class Feed:
-    """One keeper's part in the conversation. Its tasks run from :meth:`start` on; for one event loop."""
+    """One keeper's part in the conversation. Its tasks run from :meth:`start` on; for one event loop.
+
+    *look* looks what the ledger says of the embedding model, and raises StoreError where it cannot.
+    """
 
     def __init__(
-        self, channel: Channel, listener: Listener, *, refresh_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        channel: Channel,
+        listener: Listener,
+        *,
+        look: Callable[[], Awaitable[None]],
+        refresh_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._listener = listener
+        self._look = look
         self._refresh_s = refresh_s
         self._clock = clock
         self._name = uuid.uuid4().hex
@@ -96,6 +110,7 @@ class Feed:
         """Listens, from now on until *tasks* are cancelled."""
         tasks.spawn(self._listen(), name="listen-to-replicas")
         tasks.spawn(self._watch(), name="watch-replicas")
+        tasks.spawn(self._keep_looking(), name="watch-embedding")
 
     def check(self) -> None:
         """Raises StoreError while it is not known what others write: what is loaded then could not be followed."""
@@ -162,6 +177,7 @@ class Feed:
         if not self._listening:
             # What was said while nobody listened is unknown.
             self._listening = True
+            await self._look_up()
             self._forget_all()
             self._listener.assure(0.0)
             log.info("listening_to_replicas")
@@ -177,6 +193,9 @@ class Feed:
             until = self._clock() + self._refresh_s * _GRACE
             for user in message.users:
                 self._pending.setdefault(user, until)
+        elif isinstance(message, Embedded):
+            # Before anything that comes after it: packs of one model are for edges that know that it is in force.
+            await self._look_up()
         else:
             await self._take(message)
 
@@ -193,6 +212,18 @@ class Feed:
             async with self._echoed:
                 self._echo = said.number
                 self._echoed.notify_all()
+
+    async def _look_up(self) -> None:
+        """What cannot be looked up now is looked up again soon."""
+        try:
+            await self._look()
+        except StoreError as exc:
+            log.warning("embedding_unknown", reason=str(exc))
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            await self._look_up()
 
     async def _watch(self) -> None:
         while True:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,7 +17,11 @@ from proxy.journal import JournalCounts
 from proxy.keeper import frames, wire
 from proxy.keeper.bulletin import Bulletin
 from proxy.keeper.catalogue import isoformat
+from proxy.keeper.inquiries import Inquiries
 from proxy.keeper.lock import Holder
+from proxy.keeper.moves import ReembeddingState
+from proxy.keeper.precedence import Precedence
+from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
@@ -34,9 +37,6 @@ log = structlog.get_logger(__name__)
 
 # How long a new keeper waits for its predecessor to let go of the data directory.
 PATIENCE_S: Final = 5.0
-# How long an edge may take to say what it holds. What one does not tell of in time is counted nowhere; of a user who is
-# erased it is dropped when it is journaled at last.
-INQUIRY_S: Final = 1.0
 # Bytes of announcements that may wait for an edge that does not read.
 MAX_UNREAD: Final = 64 << 20
 # For what is told of the journal together with how this process is.
@@ -60,18 +60,20 @@ class KeeperServer:
     def __init__(self, vault: Vault, workshop: Workshop, tasks: Tasks) -> None:
         self._vault = vault
         self._workshop = workshop
+        self._precedence = Precedence(workshop.give_way)
+        self._reembedding = Reembedding(vault, give_way=self._precedence.give_way)
         self._tasks = tasks
         self._edges: dict[asyncio.StreamWriter, set[str]] = {}  # with the keys of the users that each has loaded
-        self._inquiries: dict[int, tuple[asyncio.StreamWriter, asyncio.Future[int]]] = {}
-        self._numbers = count(1)
+        self._inquiries = Inquiries()
         self._bulletin = Bulletin(vault)
         self._counts = JournalCounts(0, 0, 0, None)  # when it was looked at last
         # Raises StoreError while changes by others would go unnoticed, so that nothing may be loaded.
         self.check: Callable[[], None] = lambda: None
         vault.on_change = self._announce
+        vault.embeddings.on_switch = lambda: self.forget(None)
         self._handlers: dict[type[wire.Request], Callable[[Any], Awaitable[object]]] = {
-            wire.ListUsers: lambda call: vault.users(call.limit, call.cursor, call.tenant),
-            wire.ListMemories: lambda call: vault.memories(
+            wire.ListUsers: lambda call: vault.catalogue.users(call.limit, call.cursor, call.tenant, call.part),
+            wire.ListMemories: lambda call: vault.catalogue.memories(
                 call.scope, call.limit, call.cursor, include_superseded=call.include_superseded
             ),
             wire.ListRows: lambda call: vault.catalogue.rows(call.scope),
@@ -87,6 +89,7 @@ class KeeperServer:
                 call.lines.split(b"\n"), first_line=call.first_line, tenant=call.tenant
             ),
             wire.Flush: self._flush,
+            wire.Reembed: self._reembed,
             wire.Status: self._status,
         }
 
@@ -108,9 +111,7 @@ class KeeperServer:
             log.warning("bad_frame", error=str(exc))
         finally:
             self._edges.pop(writer, None)
-            for asked, answer in self._inquiries.values():
-                if asked is writer:
-                    _settle(answer, 0)
+            self._inquiries.forget(writer)
             self._bulletin.forget(writer)
             writer.close()
 
@@ -119,11 +120,13 @@ class KeeperServer:
             self._workshop.notice_entry()
             return
         if isinstance(request, wire.Held):
-            if request.number in self._inquiries:
-                _settle(self._inquiries[request.number][1], request.count)
+            self._inquiries.hear(request)
             return
         if isinstance(request, wire.Tell):
             self._bulletin.hear(writer, request)
+            return
+        if isinstance(request, wire.Traced):
+            self._spread(writer, request)
             return
         if isinstance(request, wire.Load):
             # Before the store is read: a change that comes in between is announced, and seen twice at the most.
@@ -135,7 +138,8 @@ class KeeperServer:
         reply = frames.frame(number, wire.Failure("the keeper failed; its log says how"), failed=True)
         try:
             if isinstance(request, wire.Load):
-                reply = await self._send_parts(writer, number, request.scope)
+                with self._precedence.loading():
+                    reply = await self._send_parts(writer, number, request.scope)
             elif isinstance(request, wire.Scrape):
                 reply = frames.frame(number, await self._bulletin.scrape(writer))
             elif isinstance(request, wire.GetReports):
@@ -160,6 +164,14 @@ class KeeperServer:
                     break
         return reply
 
+    def _spread(self, writer: asyncio.StreamWriter, traced: wire.Traced) -> None:
+        """Tells the other edges, who are to hear of it when what they are told of is erased."""
+        others = {other: loaded for other, loaded in self._edges.items() if other is not writer}
+        users = {Scope(trace.user_id, trace.tenant).key for trace in traced.traces if trace.user_id is not None}
+        for loaded in others.values():
+            loaded |= users
+        _push(list(others), traced)
+
     def _announce(self, change: wire.Changed) -> None:
         self.pass_on(change.scope.key, change)
 
@@ -181,28 +193,14 @@ class KeeperServer:
         """Tells all edges that so long ago it was known here what others had written."""
         _push(list(self._edges), wire.InTouch(age_s))
 
-    async def _inquire(self, *, erased: Scope | None = None) -> int:
-        """How many exchanges the edges hold that are in no journal yet; those of one who is *erased* are gone then."""
-        asked = {next(self._numbers): writer for writer in self._edges}
-        answers = {number: asyncio.get_running_loop().create_future() for number in asked}
-        self._inquiries |= {number: (writer, answers[number]) for number, writer in asked.items()}
-        try:
-            for number, writer in asked.items():
-                writer.write(frames.frame(0, wire.Inquiry(number, erased)))
-            if answers:
-                await asyncio.wait(answers.values(), timeout=INQUIRY_S)
-            return sum(answer.result() for answer in answers.values() if answer.done())
-        finally:
-            for number in asked:
-                del self._inquiries[number]
-
     async def _erase(self, call: wire.Erase) -> wire.Receipt:
-        held = 0 if call.memory_ids is not None else await self._inquire(erased=call.scope)
+        held = 0 if call.memory_ids is not None else await self._inquiries.ask(self._edges, erased=call.scope)
         return await self._vault.erase(call.scope, call.memory_ids, held=held)
 
     async def _flush(self, call: wire.Flush) -> wire.Flushed:
         done = await self._workshop.flush(extract=call.extract)
-        held = await self._inquire() if call.extract else 0  # without a model, somebody only waits for what is there
+        # Without a model, somebody only waits for what is there.
+        held = await self._inquiries.ask(self._edges) if call.extract else 0
         return wire.Flushed(done.stored, done.failed + held)
 
     async def _switch(self, call: wire.Switch) -> wire.Settled:
@@ -229,6 +227,12 @@ class KeeperServer:
     async def _drop_failed(self, _: wire.DropFailed) -> wire.Settled:
         return wire.Settled(await asyncio.to_thread(self._vault.journal.drop_failed))
 
+    async def _reembed(self, call: wire.Reembed) -> ReembeddingState:
+        await self._vault.embeddings.settle()
+        if call.start:
+            self._reembedding.start(self._tasks, again=call.again)
+        return self._reembedding.state
+
     async def _status(self, _: wire.Status) -> wire.KeeperStatus:
         trouble = self._workshop.worker.trouble
         try:
@@ -248,6 +252,7 @@ class KeeperServer:
             counts.oldest_age_s,
             trouble,
             counts.extracting,
+            self._reembedding.summary,
         )
 
 
@@ -260,11 +265,6 @@ def _push(writers: list[asyncio.StreamWriter], push: object) -> None:
             writer.transport.abort()
         else:
             writer.write(data)
-
-
-def _settle(answer: asyncio.Future[int], count: int) -> None:
-    if not answer.done():
-        answer.set_result(count)
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -318,7 +318,7 @@ def _join_replicas(settings: Settings, vault: Vault, keeper: KeeperServer, tasks
     from proxy.sharing.channel import Channel
 
     channel = Channel(settings)
-    feed = Feed(channel, keeper, refresh_s=settings.store.refresh_s)
+    feed = Feed(channel, keeper, look=vault.embeddings.look, refresh_s=settings.store.refresh_s)
     keeper.check = feed.check
     vault.on_change = feed.tell
     vault.told = feed.flush
@@ -340,6 +340,7 @@ async def _prepare(vault: Vault) -> None:
         else:
             if delay_s > FIRST_DELAY_S:
                 log.info("store_ready")
+            vault.embeddings.tell()
             return
 
 

@@ -10,6 +10,7 @@ from proxy import children
 from proxy.config import Settings
 from proxy.keeper.link import CONNECT_EVERY_S, KeeperLink
 from proxy.observe.metrics import Metrics
+from proxy.versions import is_behind
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +74,8 @@ class Supervisor:
     async def _connect(self, process: Process) -> bool:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_S
-        while process.returncode is None and loop.time() < deadline:
+        # An older data directory is copied first, for as long as that takes.
+        while process.returncode is None and (loop.time() < deadline or is_behind(self._settings.data_dir)):
             if await self._link.connect(pid=process.pid):
                 return True
             await asyncio.sleep(CONNECT_EVERY_S)

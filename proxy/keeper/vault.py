@@ -12,22 +12,22 @@ from typing import Final
 
 import msgspec
 
-from proxy import chain
 from proxy.config import Settings
 from proxy.embedders import open_embedder
 from proxy.embedders.base import Embedder
 from proxy.embedders.measured import measure
 from proxy.extraction import Extraction
-from proxy.keeper import wire
+from proxy.keeper import migration, wire
 from proxy.keeper.catalogue import Catalogue, isoformat
-from proxy.keeper.erasure import find_related, sign, strike_out
+from proxy.keeper.erasure import find_digests, find_related, sign, strike_out
 from proxy.keeper.lock import Holder, lock_data_dir
 from proxy.ledger import Ledger, Standing, open_ledger
-from proxy.models import Exchange, Memory, Message, Pack, Record, Scope, now
+from proxy.models import EmbeddingModel, Exchange, Memory, Pack, Record, Scope, now
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
 from proxy.remember.access import Access, open_access
+from proxy.remember.embedding import Embeddings
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
 from proxy.remember.intake import Intake
 from proxy.remember.lines import Brought, parse
@@ -38,7 +38,7 @@ from proxy.remember.retention import evict
 from proxy.remember.scribe import Scribe
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store, open_store
-from proxy.stores.measured import MeasuredStore
+from proxy.stores.measured import MeasuredStore, note_calls
 
 # Texts are embedded and written in batches of this size: large enough to share a transaction, small enough that one
 # batch holds Chroma's lock for less than 50 ms.
@@ -67,21 +67,24 @@ class Vault:
         metrics: Metrics,
     ) -> None:
         self.metrics = metrics
-        self.embedder = embedder
+        self.embeddings = Embeddings(settings, embedder, store, ledger, metrics)
         self.journal = access.journal
         self.turns = access.turns
         self.spill = access.spill
         self.ledger = ledger
-        self.scribe = Scribe(store, embedder, metrics)
+        self.scribe = Scribe(store, self.embeddings, metrics)
         self.turns.on_return = self._forget_part
         self.on_erase: Callable[[Scope], None] = lambda _: None
         # Returns when whoever follows has heard of what *on_change* was told: while it is still our turn.
         self.told: Callable[[], Awaitable[None]] = _tell_nobody
         self.catalogue = Catalogue(store, None if settings.journal.redis_url is None else settings.store.refresh_s)
-        self._store = store
+        self.on_change = _hear_nothing
+        self.store = store
+        self._embedder = embedder
         self._reconciler = Reconciler(settings.memory.template, commands=settings.memory.commands)
         self._redactor = Redactor(settings.redaction)
         self._retention = settings.retention
+        self._settings = settings
 
     @property
     def on_change(self) -> OnChange:
@@ -89,7 +92,11 @@ class Vault:
 
     @on_change.setter
     def on_change(self, heard: OnChange) -> None:
-        self.scribe.on_change = heard
+        def hear(changed: wire.Changed) -> None:
+            self.catalogue.follow(changed.scope)
+            heard(changed)
+
+        self.scribe.on_change = hear
 
     def _forget_part(self, part: int) -> None:
         """Another keeper has written there, of which nothing is known here."""
@@ -108,50 +115,44 @@ class Vault:
         Raises:
             StoreError: it could not be read; the calls will try again.
         """
-        await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self.store.prepare)
+        await asyncio.to_thread(migration.migrate, self._settings, self.ledger, self.store)
+        await self.embeddings.prepare()
         await self.catalogue.prepare()
 
     async def load(self, scope: Scope) -> Pack:
         """All memories of a user that hold, packed."""
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
-        return await asyncio.to_thread(self._pack, scope, rows)
+        model = await self.embeddings.settle()
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
+        return await asyncio.to_thread(self._pack, scope, rows, model)
 
     async def load_parts(self, scope: Scope) -> AsyncGenerator[wire.Part, None]:
         """The memories that a user has now, those stored last first; one empty part for somebody without any."""
         if await asyncio.to_thread(self.ledger.is_off, scope.key):
             yield wire.Part(make_pack([]), 0, off=True)
             return
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
+        model = await self.embeddings.settle()
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
         left = len(rows)
         while True:
             start = max(0, left - PART)
-            yield wire.Part(await asyncio.to_thread(self._pack, scope, rows[start:left]), start)
+            yield wire.Part(await asyncio.to_thread(self._pack, scope, rows[start:left], model), start)
             if not start:
                 return
             left = start
 
-    def _pack(self, scope: Scope, rows: Sequence[str]) -> Pack:
-        records = self._store.fetch(scope, rows)
+    def _pack(self, scope: Scope, rows: Sequence[str], model: EmbeddingModel | None) -> Pack:
+        records = self.store.fetch(scope, rows)
         holding = [record for record in records if record.memory.superseded_by is None]
-        return make_pack([refresh(record, self.embedder.name) for record in holding])
+        return make_pack([refresh(record, model) for record in holding], model)
 
     async def fetch(self, scope: Scope, ids: Sequence[str]) -> list[Record]:
         """The user's records with these memory ids, in no order."""
-        return await asyncio.to_thread(self._store.fetch_ids, scope, ids)
+        return await asyncio.to_thread(self.store.fetch_ids, scope, ids)
 
     async def shelf(self, scope: Scope) -> Shelf:
         """What is known of a user's memories. The caller has the turn, and changes nothing."""
         return await self.scribe.look(scope)
-
-    async def users(self, limit: int, cursor: wire.Cursor | None, tenant: str | None = None) -> wire.UserPage:
-        """Users of a tenant, or with None of all, latest activity first."""
-        return await self.catalogue.users(limit, cursor, tenant)
-
-    async def memories(
-        self, scope: Scope, limit: int, cursor: wire.Cursor | None, *, include_superseded: bool = False
-    ) -> wire.MemoryPage:
-        """One user's memories, newest first."""
-        return await self.catalogue.memories(scope, limit, cursor, include_superseded=include_superseded)
 
     # Writing.
 
@@ -240,7 +241,8 @@ class Vault:
             await self.told()
 
     async def apply_retention(self) -> None:
-        """Removes what has become too old, of every user. Raises StoreError."""
+        """Removes what has become too old, of every user, and copies that a migration has made. Raises StoreError."""
+        await asyncio.to_thread(migration.prune, self._settings.data_dir, older_than_s=migration.KEPT_S)
         if self._retention.max_age_days is None:
             return
         for scope in await self.catalogue.scopes():
@@ -254,6 +256,7 @@ class Vault:
         Before anything else it is noted for good that this was erased and when, so that neither work under way nor
         history that a client sends again brings it back.
         """
+        await asyncio.to_thread(migration.prune, self._settings.data_dir)
         self.on_erase(scope)
         async with self.writing(scope):
             at = now()
@@ -265,11 +268,11 @@ class Vault:
         return sign(receipt, erased)
 
     async def _erase_user(self, scope: Scope) -> tuple[list[str], int]:
-        rows = await asyncio.to_thread(self._store.list_rows, scope)
-        records = await asyncio.to_thread(self._store.fetch, scope, rows)
+        rows = await asyncio.to_thread(self.store.list_rows, scope)
+        records = await asyncio.to_thread(self.store.fetch, scope, rows)
         await self._bury(scope, records, everything=True)
         entries = await asyncio.to_thread(self.journal.erase, scope)
-        await asyncio.to_thread(self._store.delete_user, scope)
+        await asyncio.to_thread(self.store.delete_user, scope)
         await self.catalogue.forget(scope)
         self.scribe.forget(scope)
         self.on_change(wire.Changed(scope, everything=True))
@@ -291,10 +294,7 @@ class Vault:
 
     async def _bury(self, scope: Scope, records: Sequence[Record], *, everything: bool = False) -> set[bytes]:
         """Notes that these are erased; answers the digests by which they are known when they are sent again."""
-        said = [Message(record.memory.role, record.memory.text) for record in records if record.memory.kind == "turn"]
-        digests = {chain.digest(scope, message) for message in said}
-        # What was masked has another text than the client's, but the same place.
-        digests |= {record.chain for record in records if record.chain and record.memory.kind == "turn"}
+        digests = find_digests(scope, records)
         ids = None if everything else [record.memory.id for record in records]
         await asyncio.to_thread(self.ledger.bury, scope.key, at=now(), memory_ids=ids, digests=digests)
         return digests
@@ -319,7 +319,7 @@ class Vault:
         for scope, brought in parsed.brought.items():
             # Not by the shelf, which has to be read from the store: an import that was interrupted goes over thousands
             # of known memories a second.
-            there = await asyncio.to_thread(self._store.find_known, scope, [one.memory.id for one in brought])
+            there = await asyncio.to_thread(self.store.find_known, scope, [one.memory.id for one in brought])
             unknown = [one for one in brought if one.memory.id not in there]
             if brought:
                 # Once with the latest date, instead of once a batch with ever later ones.
@@ -344,11 +344,16 @@ class Vault:
 
     async def aclose(self) -> None:
         """Closes the store, the journal and the embedder."""
-        await self.embedder.aclose()
-        await asyncio.to_thread(self._store.close)
+        await self.embeddings.aclose()
+        await self._embedder.aclose()
+        await asyncio.to_thread(self.store.close)
         await asyncio.to_thread(self.journal.close)
         await self.turns.aclose()
         await asyncio.to_thread(self.ledger.close)
+
+
+def _hear_nothing(_: wire.Changed) -> None:
+    """Nobody follows."""
 
 
 async def _tell_nobody() -> None:
@@ -370,17 +375,16 @@ async def open_vault(
     with lock_data_dir(settings, holder, patience_s=patience_s, exclusive=exclusive) as owner:
         metrics = Metrics("keeper")
         embedder = measure(open_embedder(settings), partial(metrics.observe, "embed_seconds"))
+        if owner:
+            await asyncio.to_thread(migration.prepare, settings)
         ledger = await asyncio.to_thread(open_ledger, settings)
         store = await asyncio.to_thread(open_store, settings, ledger)
-        store = MeasuredStore(store, partial(_note_call, metrics))
+        store = MeasuredStore(store, note_calls(metrics))
+        if settings.store.mode == "embedded" and settings.journal.redis_url is None:
+            # Else there are servers, which may be away for now: see Vault.prepare.
+            await asyncio.to_thread(migration.migrate, settings, ledger, store)
         vault = Vault(store, embedder, open_access(settings, owner=owner), ledger, settings, metrics)
         try:
             yield vault
         finally:
             await vault.aclose()
-
-
-def _note_call(metrics: Metrics, seconds: float, operation: str, failed: bool) -> None:
-    metrics.observe("store_seconds", seconds, operation)
-    if failed:
-        metrics.count("store_errors_total", operation)

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from proxy.keeper.moves import ReembeddingState
 from proxy.models import Exported, Memory, Pack, Scope
 from proxy.observe.exposition import Family
+from proxy.observe.traces import Trace
 
 # Where a listing goes on: the sort key (time, name) of the last item shown, so that what is added or erased meanwhile
 # moves no page.
@@ -103,7 +105,10 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):
-    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works)."""
+    """How the keeper is: its process, queue lengths, and the last reason why storing failed (None when it works).
+
+    *embedding*: what there is to tell of embedding models, if there is anything.
+    """
 
     pid: int
     pending: int
@@ -111,6 +116,7 @@ class KeeperStatus(msgspec.Struct, frozen=True):
     oldest_age_s: float | None
     trouble: str | None
     extracting: int = 0
+    embedding: str | None = None
 
 
 class Scraped(msgspec.Struct, frozen=True):
@@ -157,11 +163,12 @@ class Held(Request, frozen=True, tag=True):
 
 
 class ListUsers(Request, frozen=True, tag=True):
-    """Users of a tenant, or with None of all, latest activity first."""
+    """Users of a tenant, or with None of all, latest activity first; of these, those whose id has *part* in it."""
 
     limit: int
     cursor: Cursor | None
     tenant: str | None = None
+    part: str = ""
     reply: ClassVar[Any] = UserPage
 
 
@@ -272,6 +279,12 @@ class Tell(Request, frozen=True, tag=True):
     reports: dict[str, bytes] = {}
 
 
+class Traced(Request, frozen=True, tag=True):
+    """Chats that an edge that is one of several has served, for the others. Sent as a push, and passed on as one."""
+
+    traces: list[Trace]
+
+
 class Scrape(Request, frozen=True, tag=True):
     """The metrics of all processes but the one that asks."""
 
@@ -285,39 +298,34 @@ class GetReports(Request, frozen=True, tag=True):
     reply: ClassVar[Any] = Reports
 
 
+class Reembed(Request, frozen=True, tag=True):
+    """How far memories are on their way to the configured embedding model, to which they are set out with *start*.
+
+    *again*: also those that have vectors of a model of its name.
+    """
+
+    start: bool
+    again: bool = False
+    reply: ClassVar[Any] = ReembeddingState
+
+
 class Status(Request, frozen=True, tag=True):
     """How are you?"""
 
     reply: ClassVar[Any] = KeeperStatus
 
 
-AnyRequest = (
-    Load
-    | Journaled
-    | Held
-    | ListUsers
-    | ListMemories
-    | ListRows
-    | ReadRows
-    | Erase
-    | Add
-    | Edit
-    | Switch
-    | ListJournal
-    | RetryFailed
-    | DropFailed
-    | Import
-    | Flush
-    | Tell
-    | Scrape
-    | GetReports
-    | Status
-)
+_Pushed = Journaled | Held | Tell | Traced
+_Reading = Load | ListUsers | ListMemories | ListRows | ReadRows | ListJournal
+_Watching = Scrape | GetReports | Status
+_Changing = Erase | Add | Edit | Switch | RetryFailed | DropFailed | Import | Flush | Reembed
+AnyRequest = _Pushed | _Reading | _Watching | _Changing
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):
     """Pushed by the keeper: a user's memories are different now. *everything*: forget what you have of the user; *off*:
-    whether the user has memory switched off, where that has changed.
+    whether the user has memory switched off, where that has changed. *erased*: some of the *removed* are not only
+    superseded but gone, and nothing may tell of them any more.
     """
 
     scope: Scope
@@ -325,6 +333,7 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     removed: list[str] = []
     everything: bool = False
     off: bool | None = None
+    erased: bool = False
 
 
 class Inquiry(msgspec.Struct, frozen=True, tag=True):

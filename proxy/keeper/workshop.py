@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 # What has become too old is removed when its user says something, and of all users so often.
 _RETENTION_EVERY_S: Final = 6 * 3600.0
+# For what is said all the time, others cannot wait longer.
+_WAY_S: Final = 0.5
 
 
 class Workshop:
@@ -103,6 +105,10 @@ class Workshop:
         if self._courier is None or self._vault.spill is None or await self._courier.deliver():
             return 0
         return await asyncio.to_thread(self._vault.spill.count)
+
+    async def give_way(self) -> None:
+        """For what can wait: returns when there is nothing to be stored, and after a while in any case."""
+        await self.worker.wait_for_rest(_WAY_S)
 
     async def aclose(self) -> None:
         """Closes connections to the model."""

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
+
+from proxy.errors import StoreError
 from proxy.ledger.keys import Keys
 from proxy.ledger.tombstones import Tombstone
+from proxy.models import Embedding
 
 
 class Standing(NamedTuple):
@@ -56,6 +60,11 @@ class Ledger(Protocol):
     def list_rows(self, user_key: str) -> list[str]:
         """All of a user's rows that the store has, in the order in which they were first settled."""
 
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """How many rows of all users the store has, without those called *shared_row* with each of them; None where
+        counting would hold up others.
+        """
+
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
 
@@ -92,5 +101,28 @@ class Ledger(Protocol):
     def read_standings(self, user_keys: Iterable[str]) -> dict[str, Standing]:
         """How it is with each of these users."""
 
+    def read_version(self) -> int | None:
+        """The version of what replicas share; None where there is a data directory to say so."""
+
+    def write_version(self, version: int) -> None:
+        """It is of this *version* from now on, or of a later one if it was. Does nothing for a data directory."""
+
+    def count_rows(self, user_keys: Sequence[str]) -> int:
+        """How many rows the store has of these users together."""
+
+    def read_embedding(self) -> Embedding | None:
+        """Which embedding model is in force; None until :meth:`change_embedding` was told of one."""
+
+    def change_embedding(self, old: Embedding | None, new: Embedding) -> bool:
+        """Notes *new* in one step, if what is noted is *old*; else nothing happens, and it is false."""
+
     def close(self) -> None:
         """Closes files and connections."""
+
+
+def decode_embedding(noted: bytes) -> Embedding:
+    """What a ledger has noted, as JSON. Raises StoreError where that is none of ours."""
+    try:
+        return msgspec.json.decode(noted, type=Embedding)
+    except msgspec.MsgspecError as exc:
+        raise StoreError("ledger: what it says of the embedding model cannot be read") from exc

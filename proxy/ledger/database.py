@@ -11,7 +11,7 @@ from typing import Final
 from proxy.errors import StoreError
 
 NAME: Final = "ledger.sqlite3"
-VERSION: Final = 1
+VERSION: Final = 2
 # Only a backup or somebody's shell can hold the file beside the keeper.
 _BUSY_S: Final = 5.0
 # FULL: with NORMAL a power cut may take back commits of a WAL, and with them keys of what Chroma has on disk already.
@@ -33,6 +33,8 @@ CREATE TABLE erased_texts (burial INTEGER PRIMARY KEY, user TEXT NOT NULL, diges
 CREATE INDEX erased_texts_user ON erased_texts (user);
 CREATE TABLE switched_off (user TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+# Of version 2: one row, as JSON.
+_ADDED: Final = "CREATE TABLE embedding (place INTEGER PRIMARY KEY CHECK (place = 0), value BLOB NOT NULL);"
 
 
 class Database:
@@ -60,7 +62,8 @@ class Database:
             if version > VERSION:
                 raise StoreError(f"the ledger was written by a newer version ({version}, known is {VERSION})")
             if version < VERSION:
-                self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+                schema = f"{'' if version else _SCHEMA}{_ADDED}"
+                self._connection.executescript(f"BEGIN;{schema}PRAGMA user_version = {VERSION};COMMIT;")
         # A process that was killed between a destruction and its checkpoint leaves the keys in the log.
         self.clean()
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
+import msgspec
+
 import proxy.ledger.keys as sealing
 import proxy.ledger.tombstones as tombstones
-from proxy.ledger.base import Standing
+from proxy.ledger.base import Standing, decode_embedding
 from proxy.ledger.cache import Cache
 from proxy.ledger.database import Database
 from proxy.ledger.keys import Keys
 from proxy.ledger.tombstones import Tombstone
+from proxy.models import Embedding
 
 # Who speaks with the keeper now. A digest of a tombstone takes about 100 bytes, so that all take 10 MB at most.
 _CACHED_USERS: Final = 10_000
@@ -92,6 +95,11 @@ class FileLedger:
         with self._database.reading() as connection:
             return sealing.list_settled(connection, user_key)
 
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """How many rows of all users the store has, without those called *shared_row* with each of them."""
+        with self._database.reading() as connection:
+            return sealing.count_everybodys(connection, shared_row)
+
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
 
@@ -167,6 +175,30 @@ class FileLedger:
         """How it is with each of these users."""
         return {key: Standing(self.is_off(key), self.tombstone(key)) for key in user_keys}
 
+    def read_version(self) -> None:
+        """The data directory has a version."""
+
+    def write_version(self, version: int) -> None:
+        """The data directory has it written."""
+
+    def count_rows(self, user_keys: Sequence[str]) -> int:
+        """How many rows the store has of these users together."""
+        with self._database.reading() as connection:
+            return sealing.count_settled(connection, user_keys)
+
+    def read_embedding(self) -> Embedding | None:
+        """Which embedding model is in force; None until :meth:`change_embedding` was told of one."""
+        with self._database.reading() as connection:
+            return _read_embedding(connection)
+
+    def change_embedding(self, old: Embedding | None, new: Embedding) -> bool:
+        """Notes *new* in one step, if what is noted is *old*; else nothing happens, and it is false."""
+        with self._database.writing() as connection:
+            if _read_embedding(connection) != old:
+                return False
+            connection.execute("REPLACE INTO embedding (place, value) VALUES (0, ?)", (msgspec.json.encode(new),))
+        return True
+
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
@@ -175,6 +207,11 @@ class FileLedger:
         with self._database.reading() as connection:
             query = "SELECT EXISTS (SELECT 1 FROM notes WHERE name = ?)"
             return bool(connection.execute(query, (name,)).fetchone()[0])
+
+
+def _read_embedding(connection: Connection) -> Embedding | None:
+    found = connection.execute("SELECT value FROM embedding").fetchone()
+    return None if found is None else decode_embedding(found[0])
 
 
 def _note(connection: Connection, name: str) -> None:

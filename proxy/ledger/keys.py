@@ -35,6 +35,7 @@ _DESTROY: Final = "DELETE FROM keys WHERE user = ? AND row IN ({}) RETURNING key
 _DESTROY_ALL: Final = "DELETE FROM keys WHERE user = ? RETURNING key = x'' OR ifnull(old = x'', 0)"
 _SETTLE: Final = "UPDATE keys SET old = NULL WHERE user = ? AND row = ? AND key = ? AND old IS NOT NULL"
 _PLACE: Final = "UPDATE keys SET place = ? WHERE user = ? AND row = ? AND key = ? AND place IS NULL"
+_COUNT: Final = "SELECT count(*) FROM keys WHERE place IS NOT NULL AND user IN ({})"
 _LIST: Final = "SELECT row FROM keys WHERE user = ? AND place IS NOT NULL ORDER BY place"
 
 
@@ -64,6 +65,19 @@ def settle(connection: Connection, keys: Mapping[str, Mapping[str, bytes]], plac
 def list_settled(connection: Connection, user: str) -> list[str]:
     """A user's rows that have a place, in that order."""
     return [row for (row,) in connection.execute(_LIST, (user,))]
+
+
+def count_everybodys(connection: Connection, shared_row: str) -> int:
+    """How many rows have a place, without those called *shared_row*."""
+    query = "SELECT count(*) FROM keys WHERE place IS NOT NULL AND row != ?"
+    count: int = connection.execute(query, (shared_row,)).fetchone()[0]
+    return count
+
+
+def count_settled(connection: Connection, users: Sequence[str]) -> int:
+    """How many rows of these users have a place."""
+    counts = (connection.execute(_COUNT.format(",".join("?" * len(some))), some) for some in _slices(users))
+    return sum(count.fetchone()[0] for count in counts)
 
 
 def read(connection: Connection, user: str, rows: Sequence[str] | None) -> dict[str, Keys]:
@@ -103,9 +117,13 @@ def _pair(found: Iterable[tuple[str, bytes, bytes | None]]) -> dict[str, Keys]:
 
 def _select(connection: Connection, statement: str, first: str, names: Sequence[str]) -> Iterator[Any]:
     """What *statement* answers about *first* and each of *names*."""
-    for start in range(0, len(names), _PARAMETERS):
-        some = names[start : start + _PARAMETERS]
+    for some in _slices(names):
         yield from connection.execute(statement.format(",".join("?" * len(some))), (first, *some))
+
+
+def _slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _PARAMETERS):
+        yield names[start : start + _PARAMETERS]
 
 
 def register_unsealed(connection: Connection, rows: Iterable[tuple[str, str]]) -> None:

@@ -11,10 +11,12 @@ answers one by one takes Python longer than all the rest. What is binary goes be
 
 from typing import Final
 
-# KEYS: identity, users, unsettled, notes, places given away, users that are off.
-# ARGV: identity, prefix of what is a user's, channel, batch, what is binary.
+# KEYS: identity, users, unsettled, notes, places given away, users that are off, version, embedding model.
+# ARGV: identity, prefix of what is a user's, channel, batch, what is binary, the version that the caller knows.
 _HEAD: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('OTHERLEDGER') end
+local version = redis.call('GET', KEYS[7]) or '0'
+if tonumber(version) > tonumber(ARGV[6]) then return redis.error_reply('NEWERVERSION ' .. version) end
 local users, unsettled, notes, places, off = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, channel, batch, binary = ARGV[2], ARGV[3], cmsgpack.unpack(ARGV[4]), ARGV[5]
 local function name(kind, user) return prefix .. kind .. ':' .. user end
@@ -226,5 +228,33 @@ NOTE: Final = (
     _HEAD
     + """
 if batch[2] then redis.call('HSET', notes, batch[1], 1) else redis.call('HDEL', notes, batch[1]) end
+"""
+)
+
+# batch: users. Answers how many rows they have that the store has.
+COUNT: Final = (
+    _HEAD
+    + """
+local count = 0
+for _, user in ipairs(batch) do count = count + redis.call('ZCARD', name('places', user)) end
+return count
+"""
+)
+
+VERSION: Final = _HEAD + "return version"
+
+# batch: the version from now on.
+STAMP: Final = _HEAD + "if batch > tonumber(version) then redis.call('SET', KEYS[7], batch) end"
+
+EMBEDDING: Final = _HEAD + "return redis.call('GET', KEYS[8]) or ''"
+
+# batch: what is noted, '' for nothing, and what is to be. Answers whether it is.
+CHANGE_EMBEDDING: Final = (
+    _HEAD
+    + """
+if (redis.call('GET', KEYS[8]) or '') ~= batch[1] then return 0 end
+redis.call('SET', KEYS[8], batch[2])
+redis.call('PUBLISH', channel, cmsgpack.pack({'embedding'}))
+return 1
 """
 )

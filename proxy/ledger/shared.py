@@ -11,13 +11,15 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import ResponseError
 
+from proxy import versions
 from proxy.chain import split
 from proxy.config import Settings
 from proxy.errors import StoreError
 from proxy.ledger import scripts
-from proxy.ledger.base import Standing
+from proxy.ledger.base import Standing, decode_embedding
 from proxy.ledger.keys import SIZE, Keys
 from proxy.ledger.tombstones import Tombstone, join, read_date, write_date
+from proxy.models import Embedding
 from proxy.sharing import CHANGES, name_key, open_redis, translated
 from proxy.sharing.rewriting import Rewriting
 
@@ -26,6 +28,7 @@ FIRST_UNSEALED: Final = -(2**52)
 # Of one call, so that Redis, which does nothing else meanwhile, is at it for milliseconds.
 _ROWS: Final = 1000
 _OTHER: Final = "OTHERLEDGER"
+_NEWER: Final = "NEWERVERSION"
 # Where the memories are that are sealed here: in a store that replicas share, or in one that somebody alone has.
 _SHARED: Final = "shared"
 _ELSEWHERE: Final = (
@@ -50,7 +53,7 @@ class SharedLedger:
         self._identity: str | None = None
         self._home = _name_home(settings.data_dir) if settings.store.mode == "embedded" else _SHARED
         self._home_key = name_key(settings, "ledger", "home")
-        names = ("identity", "users", "unsettled", "notes", "places", "off")
+        names = ("identity", "users", "unsettled", "notes", "places", "off", "version", "embedding")
         self._keys = [name_key(settings, "ledger", name) for name in names]
         self._prefix = name_key(settings, "ledger", "")
         self._channel = name_key(settings, CHANGES)
@@ -82,7 +85,8 @@ class SharedLedger:
             known = self._scripts.get(script)
             if known is None:
                 known = self._scripts[script] = self._redis.register_script(script)
-            return known(keys=self._keys, args=[identity, self._prefix, self._channel, packed, binary])
+            version = str(versions.SCHEMA)
+            return known(keys=self._keys, args=[identity, self._prefix, self._channel, packed, binary, version])
 
     def make_keys(self, rows: Mapping[str, Sequence[str]]) -> dict[str, dict[str, bytes]]:
         """The key to seal each of the users' *rows* under."""
@@ -131,6 +135,10 @@ class SharedLedger:
     def list_rows(self, user_key: str) -> list[str]:
         """All of a user's rows that the store has, in the order in which they were first settled."""
         return _names.decode(self._run(scripts.LIST, user_key))
+
+    def count_everybodys_rows(self, shared_row: str) -> int | None:
+        """None: they are in a set for each user."""
+        return None
 
     def destroy_keys(self, user_key: str, rows: Sequence[str] | None = None) -> int:
         """Destroys the keys of a user's *rows*, or with None of all rows; how many rows had any.
@@ -187,6 +195,28 @@ class SharedLedger:
             found |= {user: _read_standing(*answer) for user, answer in zip(some, answers, strict=True)}
         return found
 
+    def count_rows(self, user_keys: Sequence[str]) -> int:
+        """How many rows the store has of these users together."""
+        return sum(int(self._run(scripts.COUNT, some)) for some in _slices(user_keys))
+
+    def read_embedding(self) -> Embedding | None:
+        """Which embedding model is in force; None until :meth:`change_embedding` was told of one."""
+        noted: bytes = self._run(scripts.EMBEDDING, None)
+        return decode_embedding(noted) if noted else None
+
+    def change_embedding(self, old: Embedding | None, new: Embedding) -> bool:
+        """Notes *new* in one step, if what is noted is *old*, and has all keepers hear of it."""
+        before = b"" if old is None else msgspec.json.encode(old)
+        return bool(self._run(scripts.CHANGE_EMBEDDING, (before.decode(), msgspec.json.encode(new).decode())))
+
+    def read_version(self) -> int:
+        """The version of what replicas share."""
+        return int(self._run(scripts.VERSION, None))
+
+    def write_version(self, version: int) -> None:
+        """It is of this *version* from now on, or of a later one if it was."""
+        self._run(scripts.STAMP, version)
+
     def close(self) -> None:
         """Closes the connections."""
         self._rewriting.close()
@@ -199,6 +229,8 @@ def _translated() -> Iterator[None]:
         try:
             yield
         except ResponseError as exc:
+            if _NEWER in str(exc):
+                versions.check(int(str(exc).rpartition(" ")[2]), "redis: a later memory-proxy brought it up to date")
             if _OTHER in str(exc):
                 raise StoreError(
                     "redis: what this process has worked with is not there any more: restore Redis from its backup, "

@@ -172,6 +172,18 @@ TABLE: Final = (
     ),
     Row("store_errors_total", "counter", "Calls of the store that failed, by operation.", ("operation",), sides=KEEPER),
     Row("embed_seconds", "histogram", "Time until a batch of texts to store had its vectors.", sides=KEEPER),
+    Row(
+        "embedding_differs",
+        "gauge",
+        "1 while another embedding model is configured than the one by whose vectors memories are found: reembed.",
+        sides=KEEPER,
+    ),
+    Row(
+        "reembedded_total",
+        "counter",
+        "Memories that were given a vector of the configured embedding model.",
+        sides=KEEPER,
+    ),
     Row("embed_question_seconds", "histogram", "Time until a question had its vector.", buckets=QUICK),
     Row("journal_append_seconds", "histogram", "Time until an exchange was durable.", hot=True),
     Row(
@@ -192,6 +204,12 @@ TABLE: Final = (
     Row("journal_oldest_seconds", "gauge", "Age of the oldest waiting journal entry.", sides=KEEPER),
     Row("journal_held", "gauge", "Exchanges held in memory because the journal cannot be written."),
     Row("journal_lost_total", "counter", "Exchanges refused because the journal was broken for too long."),
+    Row(
+        "memories",
+        "gauge",
+        "Memories stored, superseded ones included; NaN where a shared ledger has them, which nobody counts.",
+        sides=KEEPER,
+    ),
     Row("keeper_up", "gauge", "1 while the keeper process answers."),
     Row("keeper_restarts_total", "counter", "Times the keeper process was started again."),
     Row("working_sets", "gauge", "Users whose memories are in memory now."),

@@ -121,14 +121,17 @@ class Loader:
             return
         change = Change(added=changed.pack, removed=changed.removed, erased=changed.everything)
         loading = self._loading.get(changed.scope.key)
+        known = loading.arrival.working_set if loading is not None else self.sets.get(changed.scope)
+        # One keeper may already find memories by another model than the one that these were loaded from.
+        mixed = known is not None and changed.pack is not None and not known.compares_with(changed.pack)
         with self._fail_open("follow") as step:
             if changed.everything:
-                self._empty(loading.arrival.working_set if loading is not None else self.sets.get(changed.scope))
+                self._empty(known)
             if loading is None:
                 self.sets.apply(changed.scope, change)
             else:
                 loading.arrival.follow(change)
-        if step.failed:  # to be loaded anew
+        if step.failed or mixed:  # to be loaded anew
             self.sets.discard(changed.scope)
             self._loading.pop(changed.scope.key, None)
 

@@ -1,6 +1,6 @@
 """Which memories matter for a query: words and vectors together, exactly, over all memories of the user."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log10
 from typing import Any, NamedTuple
 
@@ -31,10 +31,30 @@ class Ranked(NamedTuple):
         return len(self.rows) > 0
 
 
-class _Lexical(NamedTuple):
+class Lexical(NamedTuple):
+    """BM25 of each row, unscaled: *own*, with its neighbours and its conversation *score*."""
+
     score: Scores
+    own: Scores
+    around: Scores
     rarity: Scores  # of each asked word
     coverage: float  # the most of the question that one conversation has
+
+
+class Scored(NamedTuple):
+    """What each row has to do with a query, and by what. *score* is without phrases, which only the best are read for.
+
+    *words* and *vectors* are the parts that add up to it, but for the time: *then*, the rows of the time that is asked
+    about, or None. *named*: those of a speaker who is asked about.
+    """
+
+    score: Scores
+    words: Scores
+    vectors: Scores
+    lexical: Lexical
+    cosines: Floats
+    named: NDArray[np.bool_] | None
+    then: NDArray[np.bool_] | None
 
 
 _NOTHING = Ranked(np.zeros(0, np.intp), np.zeros(0, np.float32), {}, -1.0, np.zeros(0, np.float32))
@@ -49,26 +69,49 @@ def rank(
     """
     if not query.words or not len(working_set):
         return _NOTHING
+    scored = score(working_set, query, weights)
+    then = scored.then
+    related = (scored.lexical.score > 0) | (scored.cosines >= weights.floor)
+    if then is not None:
+        related |= then
+    best = _select(np.where(related, scored.score, 0.0), limit)
+    best = _prefer_phrases(working_set, query, best, scored.score, weights)
+    words = dict(zip(query.words, scored.lexical.rarity.tolist(), strict=True))
+    relevance = _judge(scored.lexical.coverage, scored.cosines, floor)
+    relevance += floor.speaker * (scored.named is not None) + floor.time * (then is not None)
+    if then is not None and len(query.words) <= floor.time_words:
+        relevance = max(relevance, 0.0)
+    return Ranked(best, scored.score[best].astype(np.float32), words, relevance, scored.cosines[best])
+
+
+def score(working_set: WorkingSet, query: Query, weights: Weights = WEIGHTS) -> Scored:
+    """Scores all rows for a *query* that has index words."""
     constant = _derive_constants(working_set, weights)
     lexical = _score_words(working_set, query, constant)
     cosines = _score_vectors(working_set, query)
-    related = (lexical.score > 0) | (cosines >= weights.floor)
     named = working_set.speaker_rows(query.terms)
     emphasis = constant.emphasis if named is None else np.where(named, constant.raised, constant.emphasis)
     similar = _spread(cosines, working_set, constant)
-    score = _scale(lexical.score * emphasis) + weights.vector * _scale(similar * emphasis)
+    words, vectors = _scale(lexical.score * emphasis), weights.vector * _scale(similar * emphasis)
+    total = words + vectors
     then = _find_then(working_set, query)
     if then is not None:
-        related |= then
-        score = np.where(then, score * weights.time + weights.time_alone, score)
-    best = _select(np.where(related, score, 0.0), limit)
-    best = _prefer_phrases(working_set, query, best, score, weights)
-    words = dict(zip(query.words, lexical.rarity.tolist(), strict=True))
-    relevance = _judge(lexical.coverage, cosines, floor)
-    relevance += floor.speaker * (named is not None) + floor.time * (then is not None)
-    if then is not None and len(query.words) <= floor.time_words:
-        relevance = max(relevance, 0.0)
-    return Ranked(best, score[best].astype(np.float32), words, relevance, cosines[best])
+        total = np.where(then, total * weights.time + weights.time_alone, total)
+    return Scored(total, words, vectors, lexical, cosines, named, then)
+
+
+def score_each_word(working_set: WorkingSet, query: Query, rows: Sequence[int]) -> dict[int, dict[str, float]]:
+    """BM25 of each asked word in each of *rows* itself, of those words that are there."""
+    constant = _derive_constants(working_set, WEIGHTS)
+    postings = working_set.find(query.terms)
+    rarity = _weigh_words(postings, query, len(working_set))
+    parts = _score_postings(postings, rarity, constant)
+    names, wanted = list(query.words), set(rows)
+    found: dict[int, dict[str, float]] = {}
+    for term, row, part in zip(postings.term.tolist(), postings.row.tolist(), parts.tolist(), strict=True):
+        if row in wanted:
+            found.setdefault(row, {})[names[term]] = part
+    return found
 
 
 class _Constants(NamedTuple):
@@ -119,33 +162,47 @@ def _normalise(length: NDArray[Any], mean: float, k1: float, b: float) -> Scores
     return norm
 
 
-def _score_words(working_set: WorkingSet, query: Query, constant: _Constants) -> _Lexical:
+def _score_words(working_set: WorkingSet, query: Query, constant: _Constants) -> Lexical:
     """BM25 of each message, of its neighbours and of its conversation."""
     postings = working_set.find(query.terms)
-    asked = np.fromiter(query.words.values(), np.float64, len(query.words))
-    rarity = asked * _rarity(np.bincount(postings.term, minlength=len(asked)), len(working_set))
+    rarity = _weigh_words(postings, query, len(working_set))
     if not len(postings.row):
-        return _Lexical(np.zeros(len(working_set)), rarity, 0.0)
-    message = _score_messages(working_set, postings, rarity, constant)
+        nothing = np.zeros(len(working_set))
+        return Lexical(nothing, nothing, nothing, rarity, 0.0)
+    own, around = _score_messages(working_set, _score_postings(postings, rarity, constant), postings, constant)
+    asked = np.fromiter(query.words.values(), np.float64, len(query.words))
     counts = _count_by_conversation(working_set, postings, len(asked))
     conversation = _score_conversations(counts, asked, constant)
-    score = message + constant.weights.conversation * conversation[working_set.columns.conversation]
-    return _Lexical(score, rarity, float((rarity @ (counts > 0)).max() / rarity.sum()))
+    whole = own + around + constant.weights.conversation * conversation[working_set.columns.conversation]
+    return Lexical(whole, own, around, rarity, float((rarity @ (counts > 0)).max() / rarity.sum()))
 
 
-def _score_messages(working_set: WorkingSet, postings: Postings, rarity: Scores, constant: _Constants) -> Scores:
-    weights = constant.weights
+def _weigh_words(postings: Postings, query: Query, total: int) -> Scores:
+    """How much each asked word says, the rarer the more."""
+    asked = np.fromiter(query.words.values(), np.float64, len(query.words))
+    weight: Scores = asked * _rarity(np.bincount(postings.term, minlength=len(asked)), total)
+    return weight
+
+
+def _score_postings(postings: Postings, rarity: Scores, constant: _Constants) -> Scores:
     norm = constant.message_norm[postings.row]
-    parts = rarity[postings.term] * _saturate(postings.weight, norm, weights.k1)
+    parts: Scores = rarity[postings.term] * _saturate(postings.weight, norm, constant.weights.k1)
+    return parts
+
+
+def _score_messages(
+    working_set: WorkingSet, parts: Scores, postings: Postings, constant: _Constants
+) -> tuple[Scores, Scores]:
+    """What *parts* come to in each message, and what is around it counts for it."""
+    weights = constant.weights
     # One more, which neighbours that are not there point at.
-    own = np.bincount(postings.row, parts, minlength=len(working_set) + 1)
+    own: NDArray[Any] = np.bincount(postings.row, parts, minlength=len(working_set) + 1)
     near = working_set.layout.neighbours
     around = weights.neighbour * own[near].sum(axis=0)
     own = own[:-1]
     if constant.asking is not None:
         around += weights.answer * _follow_questions(own, near, constant.asking)
-    total: Scores = own + constant.around * around
-    return total
+    return own, constant.around * around
 
 
 def _follow_questions(score: NDArray[Any], near: NDArray[np.int64], asking: Floats) -> Scores:

@@ -5,13 +5,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from proxy.embedders.base import Embedder
 from proxy.keeper import wire
-from proxy.models import Record, Scope, find_part
+from proxy.models import EmbeddingModel, Record, Scope, find_part
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
+from proxy.remember.embedding import Embeddings
 from proxy.remember.plan import Plan
-from proxy.remember.records import make_records
+from proxy.remember.records import find_terms_beside, join, keep_vectors, list_texts, refresh
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store
 
@@ -25,11 +25,11 @@ class Scribe:
     *on_change* hears of every change after it is durable. *metrics* count what became of what was said.
     """
 
-    def __init__(self, store: Store, embedder: Embedder, metrics: Metrics) -> None:
+    def __init__(self, store: Store, embeddings: Embeddings, metrics: Metrics) -> None:
         self.on_change: Callable[[wire.Changed], None] = lambda _: None
         self._metrics = metrics
         self._store = store
-        self._embedder = embedder
+        self._embeddings = embeddings
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
 
     async def look(self, scope: Scope) -> Shelf:
@@ -71,28 +71,32 @@ class Scribe:
 
     async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
         drafts = [draft for plan in plans.values() for draft in plan.added.values()]
-        records = iter(await make_records(drafts, self._embedder))
+        (made, ahead, embedding), terms = await find_terms_beside(drafts, self._embeddings.embed(list_texts(drafts)))
+        records = iter(join(drafts, terms, made, ahead))
         fresh = {scope: [next(records) for _ in plan.added] for scope, plan in plans.items()}
         changed = {scope: await self._change(scope, plan) for scope, plan in plans.items()}
+        changed = {scope: [keep_vectors(record, embedding) for record in some] for scope, some in changed.items()}
         owned = {scope: [*fresh[scope], *changed[scope]] for scope in plans if fresh[scope] or changed[scope]}
         if owned:
             await asyncio.to_thread(self._store.put, owned)
+        model = None if embedding is None else embedding.serving
         for scope, plan in plans.items():
             if plan.removed:
                 await asyncio.to_thread(self._store.delete, scope, sorted(plan.removed))
-            self._announce(scope, owned.get(scope, []), plan.removed)
+            self._announce(scope, owned.get(scope, []), plan.removed, model)
 
     async def _change(self, scope: Scope, plan: Plan) -> list[Record]:
         if not plan.changed:
             return []
         return plan.apply(await asyncio.to_thread(self._store.fetch_ids, scope, list(plan.changed)))
 
-    def _announce(self, scope: Scope, records: list[Record], removed: set[str]) -> None:
+    def _announce(self, scope: Scope, records: list[Record], removed: set[str], model: EmbeddingModel | None) -> None:
         """What holds is there, and what does not is gone."""
-        holding = [record for record in records if record.memory.superseded_by is None]
+        holding = [refresh(record, model) for record in records if record.memory.superseded_by is None]
         gone = {record.memory.id for record in records if record.memory.superseded_by is not None} | removed
         if holding or gone:
-            self.on_change(wire.Changed(scope, make_pack(holding) if holding else None, removed=sorted(gone)))
+            pack = make_pack(holding, model) if holding else None
+            self.on_change(wire.Changed(scope, pack, removed=sorted(gone), erased=bool(removed)))
 
     def _read(self, scope: Scope) -> Shelf:
         return Shelf(self._store.fetch(scope, self._store.list_rows(scope)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -74,6 +75,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._next_stage = next_stage
         self._news = asyncio.Event()
+        self._at_rest = asyncio.Event()
         self._stored_at: datetime | None = None
 
     def notice(self) -> None:
@@ -84,13 +86,21 @@ class Worker:
         """Works until cancelled; a batch under way is stored again after a restart, which changes nothing."""
         while True:
             self._news.clear()
+            self._at_rest.clear()
             while await self.step():
                 pass
+            self._at_rest.set()
             try:
                 async with asyncio.timeout(IDLE_S):
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def wait_for_rest(self, within_s: float) -> None:
+        """Returns when there is nothing to be stored at this moment, or after *within_s* in any case."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._at_rest.wait()
 
     async def flush(self) -> None:
         """Tries everything that waits to be stored now, also what waits for a retry."""

@@ -98,7 +98,7 @@ class DrainingServer(uvicorn.Server):
     def drain(self) -> None:
         """Begins the graceful stop."""
         log.info("draining", in_flight=self._dataplane.active, grace_s=self._grace_s)
-        self._dataplane.draining = True
+        self._dataplane.drain()
         self._tasks.spawn(self._drain(), name="drain")
 
     async def _drain(self) -> None:

@@ -67,6 +67,12 @@ class Store(Protocol):
     def activity(self) -> dict[str, Activity]:
         """When each user was last active, by the user's key."""
 
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """At most *limit* users, by the order of their keys, which has to do with nothing else."""
+
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """How many records these users have together."""
+
     def close(self) -> None:
         """Releases files and connections."""
 

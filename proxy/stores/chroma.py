@@ -303,6 +303,18 @@ class ChromaStore(ABC):
             for key, user in some.items()
         }
 
+    @translated()
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """At most *limit* users, by the order of their keys, which has to do with nothing else."""
+        self._names()
+        return list(self._open_users(self._ledger.page_row_keys(USER_ROW, after="", limit=limit)).values())
+
+    @translated()
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """How many records these users have together."""
+        keys = [scope.key for scope in scopes]
+        return self._ledger.count_rows(keys) - len(self._ledger.read_row_keys(USER_ROW, keys))
+
     def _pages(self) -> Iterator[dict[str, KnownUser]]:
         """Every user. The ledger knows where a page ends; Chroma counts over all that come before it."""
         self._names()

@@ -5,9 +5,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from proxy.models import Record, Scope
+from proxy.observe.metrics import Metrics
 from proxy.stores.base import Activity, KnownUser, Store
 
 Observe = Callable[[float, str, bool], None]
+
+
+def note_calls(metrics: Metrics) -> Observe:
+    """What counts calls in *metrics*."""
+
+    def note(seconds: float, operation: str, failed: bool) -> None:
+        metrics.observe("store_seconds", seconds, operation)
+        if failed:
+            metrics.count("store_errors_total", operation)
+
+    return note
 
 
 class MeasuredStore:
@@ -83,6 +95,16 @@ class MeasuredStore:
         """As :class:`Store` has it."""
         with self._timed("users"):
             return self._store.activity()
+
+    def first_users(self, limit: int) -> list[KnownUser]:
+        """As :class:`Store` has it."""
+        with self._timed("users"):
+            return self._store.first_users(limit)
+
+    def count(self, scopes: Sequence[Scope]) -> int:
+        """As :class:`Store` has it."""
+        with self._timed("list"):
+            return self._store.count(scopes)
 
     def close(self) -> None:
         """As :class:`Store` has it."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.models import Memory, Pack
+from proxy.models import EmbeddingModel, Memory, Pack
 from proxy.statements import Statement
 from proxy.text import terms
 from proxy.workingset.columns import Columns, Numbers, Table, read_columns
@@ -37,6 +37,7 @@ class WorkingSet:
         self.layout = Layout()
         self.statements: dict[str, tuple[Statement, ...]] = {}  # by memory id, of those that have some
         self.version = 0
+        self.model: EmbeddingModel | None = None  # what the vectors are of, where that is known
         self.off = False  # the user has switched memory off: nothing is here, and nothing is to be stored
         # For recall to keep what it derives from the set; empty again when memories come or go.
         self.derived: dict[object, object] = {}
@@ -112,7 +113,9 @@ class WorkingSet:
             self._compact()
         first = self._index.slots
         self._index.append(keys, len(pack.memories))
-        self._append_vectors(vectors)
+        if not self.vectors.shape[1]:
+            self.model = pack.model
+        self._append_vectors(vectors if self.compares_with(pack) else vectors[:, :0])
         self._table.append(read_columns(pack.memories, words, self._conversations, self._speakers))
         self.memories += pack.memories
         self._slots.update((memory.id, slot) for slot, memory in enumerate(pack.memories, first))
@@ -172,6 +175,12 @@ class WorkingSet:
         if stated:
             self.statements |= stated
             self.standing = None
+
+    def compares_with(self, pack: Pack) -> bool:
+        """Whether the vectors of *pack* are of the model that those here are of; so are none."""
+        if not (pack.dim and self.vectors.shape[1]) or pack.model is self.model:
+            return True
+        return pack.model is not None and pack.model.compares_with(self.model)
 
     def _append_vectors(self, new: NDArray[Any]) -> None:
         """The size of the first vectors is that of all. Others are of another model and do not compare."""
