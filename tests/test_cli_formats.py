@@ -126,6 +126,7 @@ def test_a_report_for_programs(tmp_path: Path) -> None:
         "stored": 1,
         "known": 0,
         "unreadable": 1,
+        "evicted": 0,
         "skipped": {"system": 1},
         "errors": [{"place": "conversation 2", "reason": reason}],
     }
@@ -150,6 +151,16 @@ def test_what_our_own_lines_have_and_nobody_said(tmp_path: Path) -> None:
     assert invoke("import", path, "--data-dir", tmp_path / "data").stdout == (
         "1 memory stored, 0 already known, 0 lines unreadable\n"
         "skipped: 2 messages of the system, 2 messages of tools, 1 message without text\n"
+    )
+
+
+def test_what_retention_removes_is_told(tmp_path: Path) -> None:
+    """An import of more than is kept of a user does not pass for one of which all is there."""
+    path = write_lines(tmp_path / "x.jsonl", [make_line("full", *(f"Remark {n} of many." for n in range(300)))])
+    result = invoke("import", path, "--data-dir", tmp_path, MEMORY_PROXY_RETENTION__MAX_MEMORIES_PER_USER="100")
+    assert result.stdout == (
+        "300 memories stored, 0 already known, 0 lines unreadable\n"
+        "removed again: 201 memories beyond what retention keeps of a user\n"
     )
 
 

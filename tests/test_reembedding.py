@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.errors import EmbedderError, MemoryProxyError
 from proxy.keeper import mover, reembedding
@@ -21,6 +22,7 @@ from proxy.keeper.lock import Holder
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
 from proxy.models import Memory, Message, Pack, Record, Scope
+from proxy.remember import embedding
 from proxy.remember.segment import make_turn
 from tests.embedding_models import SIZES, Models, packed, serving_models
 from tests.processes import clean_environment
@@ -172,6 +174,8 @@ async def test_what_is_written_meanwhile_is_found_before_and_after(models: Model
                 await vault.scribe.carry_out({scope: plan})
         await vault.erase(bob, None)
         await remember(vault, bob, "and came again")
+        written = [record for record in records_of(vault) if "meanwhile" in record.memory.text]
+        assert {record.other_vector for record in written} == {packed("new", record.memory.text) for record in written}
         packs = await load(vault)
         assert_all_of("old", packs)
         assert await Reembedding(vault, batch=7).run()
@@ -287,13 +291,17 @@ async def test_a_model_in_force_that_answers_with_another_size(models: Models, t
         assert all(any(vector) for vector in vectors_of(pack).values())
 
 
-async def test_a_model_that_is_gone(models: Models, tmp_path: Path) -> None:
+async def test_a_model_that_is_gone(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said is stored without a vector rather than not at all, and has one after the move."""
     async with opened(models, tmp_path, "old") as vault:
         await fill(vault, USERS[:1])
     models.broken.add("old")
+    monkeypatch.setattr(embedding, "PATIENCE_S", 0.0)
     async with opened(models, tmp_path, "new") as vault:
         await remember(vault, ADA, "said meanwhile", conversation="d")
+        asked = models.refused
+        await remember(vault, ADA, "and a moment later", conversation="e")  # it is not waited for again
+        assert models.refused == asked
         pack = await vault.load(ADA)
         assert vectors_of(pack).pop("said meanwhile") == bytes(2 * SIZES["old"])
         await vault.edit(ADA, turns(ADA, text_of(ADA, 0))[0].id, "corrected meanwhile")
@@ -495,8 +503,9 @@ async def test_a_former_model_of_which_nobody_knows_where_it_answered(models: Mo
     models.asked.clear()
     async with open_vault(local, HOLDER) as vault:
         assert_all_of("old", [await vault.load(ADA)])
-        with pytest.raises(EmbedderError, match="openai:old: where it answered is not known"):
-            await vault.embeddings.embed_question("what?")
+        with capture_logs() as logs:
+            assert await vault.embeddings.embed_question("what?") is None
+        assert logs[0]["reason"].startswith("openai:old: where it answered is not known")
         await remember(vault, ADA, "said meanwhile", conversation="d")
     assert models.asked.total() == 0
     async with opened(models, tmp_path, "old") as vault:

@@ -1,6 +1,7 @@
 """A store moved to another embedding model under load, while the process that does it is killed."""
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
@@ -17,8 +18,9 @@ from proxy.bench.corpus import Corpus, chat_body
 from proxy.bench.latency import draw_times
 from proxy.bench.load import Answer, Endpoint, LoadError, work_together
 from proxy.bench.manager import Manager
-from proxy.bench.report import Report, Row, percentile, ratio
-from proxy.bench.servers import USER_HEADER, Conditions, import_file, start_upstream
+from proxy.bench.processes import read_cpu_seconds
+from proxy.bench.report import Report, Row, percentile, ratio, scaled
+from proxy.bench.servers import USER_HEADER, Conditions, find_keeper, import_file, start_upstream
 from proxy.config import ENV_PREFIX
 from proxy.errors import MemoryProxyError
 from proxy.keeper.moves import ReembeddingState
@@ -29,7 +31,7 @@ Hear = Callable[[str], None]
 EACH: Final = 100  # memories of a user
 TALKERS: Final = 50  # users who ask meanwhile
 RATE: Final = 20.0  # chats in a second
-IDLE_S: Final = 10.0
+IDLE_S: Final = 5.0
 POLL_S: Final = 0.1
 # What a memory may take: 500 a second.
 TARGET_MS: Final = 2.0
@@ -84,9 +86,13 @@ class Talk:
 
 
 class Moved(NamedTuple):
-    """How a move went. *away*: from when to when there was no keeper, *left*: what the last look found to do."""
+    """How a move went. *away*: from when to when there was no keeper, *left*: what the last look found to do.
+
+    *cpu_s*: CPU time of all keepers, None where the system does not tell.
+    """
 
     took_s: float
+    cpu_s: float | None
     idle: list[Asked]
     busy: list[Asked]
     away: list[tuple[float, float]]
@@ -129,23 +135,39 @@ def _fill(removal: Removal, folder: Path, upstream_url: str, conditions: Conditi
 async def _move(removal: Removal, manager: Manager, questions: list[tuple[str, bytes]], hear: Hear) -> Moved:
     await manager.start()
     await manager.wait_ready()
-    talk = Talk(Endpoint(manager.url), questions)
+    endpoint = Endpoint(manager.url)
+    talk = Talk(endpoint, questions)
     async with work_together() as group:
         group.create_task(talk.go_on())
         hear("chats alone")
+        await asyncio.sleep(IDLE_S)  # until everybody's memories are here
+        talk.begin_anew()
         await asyncio.sleep(IDLE_S)
         idle = talk.begin_anew()
+        spent = [-_read_cpu(manager)]
         began = time.perf_counter()
-        away = await _kill_meanwhile(removal, manager, hear)
+        away = await _kill_meanwhile(removal, manager, spent, hear)
         took_s = time.perf_counter() - began
+        spent.append(_read_cpu(manager))
         busy = talk.begin_anew()
         talk.over = True
     await manager.control.reembed()
     left = await _wait(manager, lambda state: state.state not in ("moving", "verifying"))
-    return Moved(took_s, idle, busy, away, left)
+    endpoint.close()
+    manager.control.hang_up()
+    return Moved(took_s, None if math.isnan(sum(spent)) else sum(spent), idle, busy, away, left)
 
 
-async def _kill_meanwhile(removal: Removal, manager: Manager, hear: Hear) -> list[tuple[float, float]]:
+def _read_cpu(manager: Manager) -> float:
+    """CPU time of the keeper that there is; not a number where the system does not tell."""
+    keeper = find_keeper(manager.edge)
+    spent = None if keeper is None else read_cpu_seconds(keeper)
+    return math.nan if spent is None else spent
+
+
+async def _kill_meanwhile(
+    removal: Removal, manager: Manager, spent: list[float], hear: Hear
+) -> list[tuple[float, float]]:
     chance = random.Random(removal.seed)  # noqa: S311  # repeatable, not secret
     moments = sorted(chance.uniform(0.02, 0.98) * removal.memories for _ in range(removal.kills))
     away: list[tuple[float, float]] = []
@@ -153,6 +175,7 @@ async def _kill_meanwhile(removal: Removal, manager: Manager, hear: Hear) -> lis
     for number, moment in enumerate(moments, 1):
         hear(f"moving, until kill {number} of {removal.kills}")
         await _wait(manager, lambda state, moment=moment: state.done >= moment or state.state == "settled")  # type: ignore[misc]  # a moment of its own each
+        spent.append(_read_cpu(manager))
         began = time.perf_counter()
         await manager.kill("keeper")
         await _wait(manager, lambda _: True)
@@ -191,6 +214,12 @@ def list_removal_rows(removal: Removal, moved: Moved) -> list[Row]:
     return [
         Row(name="memories moved", value=1000 / each_ms, unit="/s", meaning=what),
         Row(name="moving a memory", value=each_ms, unit="ms", target=TARGET_MS, meaning=what),
+        Row(
+            name="… CPU time of the keepers",
+            value=scaled(moved.cpu_s, 1000 / removal.memories),
+            unit="ms",
+            meaning=what,
+        ),
         Row(name="keepers killed", value=len(moved.away), unit="", meaning="at random moments of the move"),
         Row(
             name="left to do afterwards", value=moved.left.moved, unit="", target=0, meaning="vectors that were missing"

@@ -135,7 +135,7 @@ class Remote:
         progress(done.stored + done.known)
         # The server numbers the lines of a request from 1.
         errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
-        return Imported(done.stored, done.known, errors, done.unnamed)
+        return Imported(done.stored, done.known, errors, done.unnamed, done.evicted)
 
     async def journal(self, limit: int) -> JournalPage:
         return await self._call("GET", "/memory/journal", JournalPage, params={"limit": str(min(limit, PAGE))})

@@ -97,12 +97,15 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an import did. *unnamed*: bad lines beyond those that *errors* names."""
+    """What an import did. *unnamed*: bad lines beyond those that *errors* names. *evicted*: memories that retention has
+    removed for it.
+    """
 
     stored: int
     known: int
     errors: list[BadLine]
     unnamed: int = 0
+    evicted: int = 0
 
 
 class Retried(msgspec.Struct, frozen=True):

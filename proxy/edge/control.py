@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from proxy.edge import answers, parameters
 from proxy.edge.admin import Gatekeeper
 from proxy.edge.openapi import describe
 from proxy.edge.operations import LINES, OPERATIONS, Operation
+from proxy.edge.page import PATH, Page
 from proxy.errors import ApiError, KeeperError
 from proxy.keeper import wire
 from proxy.keeper.client import KeeperClient
@@ -31,7 +33,6 @@ INSPECTION_DEADLINE_S: Final = 10.0
 EXPORT_PAGE: Final = 500
 # Bad lines of an import that are named one by one.
 MOST_ERRORS: Final = 10_000
-UI: Final = "/ui"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -46,6 +47,7 @@ class ControlPlane:
         self._recall = recall
         self._settings = settings
         self._gatekeeper = Gatekeeper(settings)
+        self._page = Page()
         # An id alone tells nobody apart where several applications have users.
         self._has_tenants = bool(settings.clients)
         self._document = msgspec.json.encode(describe(OPERATIONS, has_tenants=self._has_tenants))
@@ -62,8 +64,8 @@ class ControlPlane:
         for operation in OPERATIONS:
             paths.setdefault(operation.path, []).append(operation)
         routes = [self._route(path, operations, handlers) for path, operations in paths.items()]
-        # The inspector is not there yet; who may see it is settled.
-        return [*routes, *(Route(path, self._guard(_no_page)) for path in (UI, f"{UI}/{{file:path}}"))]
+        pages = self._shape(self.show_page, self._gatekeeper.check_page)
+        return [*routes, *(Route(path, pages) for path in (PATH, f"{PATH}/{{file:path}}"))]
 
     def _handlers(self) -> dict[str, Handler]:
         return {
@@ -103,10 +105,12 @@ class ControlPlane:
 
     def _guard(self, handler: Handler, *, changes: bool = False) -> Handler:
         """*handler* for those who may pass; its errors in the shape of the API."""
+        return self._shape(handler, partial(self._gatekeeper.check, changes=changes))
 
+    def _shape(self, handler: Handler, check: Callable[[Request], object]) -> Handler:
         async def guarded(request: Request) -> Response:
             try:
-                self._gatekeeper.check(request, changes=changes)
+                check(request)
                 return await handler(request)
             except ApiError as exc:
                 return render_error(exc)
@@ -131,6 +135,13 @@ class ControlPlane:
     async def describe(self, _: Request) -> Response:
         """``GET /memory/openapi.json``."""
         return Response(self._document, media_type="application/json")
+
+    async def show_page(self, request: Request) -> Response:
+        """``GET /ui`` and what it links to."""
+        response = self._page.answer(request)
+        if response is None:
+            raise not_found(request)
+        return response
 
     async def list_users(self, request: Request) -> Response:
         """``GET /memory/users``."""
@@ -271,18 +282,18 @@ class ControlPlane:
     async def take_in(self, request: Request) -> Response:
         """``POST /memory/import``: JSON Lines of any length, in constant memory."""
         tenant = parameters.require_tenant(request, required=self._has_tenants)
-        stored = known = unnamed = 0
+        stored = known = unnamed = evicted = 0
         errors: list[answers.BadLine] = []
         async for lines in parameters.read_lines(request):
             if lines.too_long:
                 done = wire.Imported(0, 0, [(lines.first_line, f"longer than {parameters.LONGEST_LINE:,} bytes")])
             else:
                 done = await self._keeper.call(wire.Import(lines.lines, lines.first_line, tenant))
-            stored, known = stored + done.stored, known + done.known
+            stored, known, evicted = stored + done.stored, known + done.known, evicted + done.evicted
             named = done.errors[: MOST_ERRORS - len(errors)]
             errors += [answers.BadLine(line, reason) for line, reason in named]
             unnamed += len(done.errors) - len(named)
-        return _json(answers.ImportReport(stored, known, errors, unnamed))
+        return _json(answers.ImportReport(stored, known, errors, unnamed, evicted))
 
     async def list_journal(self, request: Request) -> Response:
         """``GET /memory/journal``: what waits, and what was set aside and why."""
@@ -322,10 +333,6 @@ def render_error(error: ApiError) -> Response:
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-async def _no_page(request: Request) -> Response:
-    raise not_found(request)
 
 
 def not_found(request: Request) -> ApiError:

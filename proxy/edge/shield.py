@@ -12,11 +12,12 @@ Headers = list[tuple[bytes, bytes]]
 
 ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
+# But for answers that say themselves how they may be kept, which are those that hold nobody's data.
+UNKEPT: Final = (b"cache-control", b"no-store")
 # The inspector's own files and nothing else: what somebody has said to a chatbot is shown there.
 POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -59,7 +60,10 @@ class Shield:
 
         async def send_shielded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
+                headers = [*message.get("headers", ()), *added]
+                if not any(name == UNKEPT[0] for name, _ in headers):
+                    headers.append(UNKEPT)
+                message = {**message, "headers": headers}
             await send(message)
 
         if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET:

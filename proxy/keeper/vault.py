@@ -4,6 +4,7 @@ The keeper's server puts it on a socket; the command line uses it directly when 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -313,7 +314,8 @@ class Vault:
         *batch_size* than the default is half again as fast, for a process in which nobody waits for the store.
         """
         parsed = parse(lines, self._redactor, first_line=first_line, tenant=tenant)
-        stored = known = 0
+        known = 0
+        done: Counter[str] = Counter()
         for scope, brought in parsed.brought.items():
             # Not by the shelf, which has to be read from the store: an import that was interrupted goes over thousands
             # of known memories a second.
@@ -327,18 +329,18 @@ class Vault:
                 progress(len(brought) - len(unknown))
             for start in range(0, len(unknown), batch_size):
                 batch = unknown[start : start + batch_size]
-                fresh = await self._store_unknown(scope, batch)
-                stored, known = stored + fresh, known + len(batch) - fresh
+                tally = await self._store_unknown(scope, batch)
+                known += len(batch) - tally["stored"]
+                done += tally
                 progress(len(batch))
-        return wire.Imported(stored, known, parsed.errors)
+        return wire.Imported(done["stored"], known, parsed.errors, evicted=done["evicted"])
 
-    async def _store_unknown(self, scope: Scope, batch: Sequence[Brought]) -> int:
+    async def _store_unknown(self, scope: Scope, batch: Sequence[Brought]) -> Counter[str]:
         async with self.writing(scope):
             plan = await self.scribe.plan(scope)
-            fresh = Intake(scope, plan).take(batch)
-            plan.tally["stored"] += fresh
+            plan.tally["stored"] += Intake(scope, plan).take(batch)
             await self._carry_out({scope: plan})
-        return fresh
+        return plan.tally
 
     async def aclose(self) -> None:
         """Closes the store, the journal and the embedder."""

@@ -93,12 +93,15 @@ class Flushed(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """What an import did. *errors* are (line number, reason); *unnamed*: how many there are beyond these."""
+    """What an import did. *errors* are (line number, reason); *unnamed*: how many there are beyond these. *evicted*: of
+    the memories that are stored now or were before, those that retention has removed for it.
+    """
 
     stored: int
     known: int
     errors: list[tuple[int, str]]
     unnamed: int = 0
+    evicted: int = 0
 
 
 class KeeperStatus(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """Memories made findable: each with its vector, its terms and what is stated in it."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -10,6 +11,11 @@ from proxy.models import Embedding, EmbeddingModel, Memory, Record
 from proxy.remember.plan import Draft
 from proxy.statements import Statement, find_statements
 from proxy.text import ANALYSIS, pack_terms
+
+T = TypeVar("T")
+
+# So many are worth a thread: half of embedding is done without Python, and meanwhile it can look for terms.
+_MANY: Final = 32
 
 
 class Made(NamedTuple):
@@ -32,7 +38,8 @@ async def make_records(drafts: Sequence[Draft], embedder: Embedder) -> list[Reco
     Raises:
         EmbedderError: no vectors for now; nothing was made, and the same call may succeed later.
     """
-    return join(drafts, Made(embedder.name, await embedder.embed(list_texts(drafts))))
+    vectors, terms = await find_terms_beside(drafts, embedder.embed(list_texts(drafts)))
+    return join(drafts, terms, Made(embedder.name, vectors))
 
 
 def list_texts(drafts: Sequence[Draft]) -> list[str]:
@@ -40,13 +47,25 @@ def list_texts(drafts: Sequence[Draft]) -> list[str]:
     return [find_text(draft.memory) for draft in drafts]
 
 
-def join(drafts: Sequence[Draft], made: Made, other: Made = WORDS_ALONE) -> list[Record]:
-    """Records in the order of *drafts*, with what was *made* of :func:`list_texts`."""
+async def find_terms_beside(drafts: Sequence[Draft], embedding: Awaitable[T]) -> tuple[T, list[bytes]]:
+    """What *embedding* answers, and meanwhile the terms of *drafts*."""
+    if len(drafts) < _MANY:
+        return await embedding, _find_terms(drafts)
+    vectors, terms = await asyncio.gather(embedding, asyncio.to_thread(_find_terms, drafts))
+    return vectors, terms
+
+
+def _find_terms(drafts: Sequence[Draft]) -> list[bytes]:
+    return [pack_terms(draft.memory.text, draft.memory.name) for draft in drafts]
+
+
+def join(drafts: Sequence[Draft], terms: Sequence[bytes], made: Made, other: Made = WORDS_ALONE) -> list[Record]:
+    """Records in the order of *drafts*, with their *terms* and what was *made* of :func:`list_texts`."""
     return [
         Record(
             memory=memory,
             vector=made.pack(row),
-            terms=pack_terms(memory.text, memory.name),
+            terms=terms[row],
             analysis=ANALYSIS,
             model=made.model,
             statements=statements,
@@ -67,12 +86,11 @@ def refresh(record: Record, model: EmbeddingModel | None) -> Record:
     if record.analysis != ANALYSIS:
         terms, statements = pack_terms(record.memory.text, record.memory.name), _state_anew(record)
         record = msgspec.structs.replace(record, terms=terms, analysis=ANALYSIS, statements=statements)
-    vector = find_vector(record, model) if model is not None else b""
-    if vector is None:
-        vector = b""
-    if record.vector != vector or record.other_vector:
-        record = msgspec.structs.replace(record, vector=vector, other_vector=b"", other_model="")
-    return record
+    vector = None if model is None else find_vector(record, model)
+    if record.vector == (vector or b"") and not record.other_vector:
+        return record
+    label = "" if model is None or vector is None else model.label
+    return msgspec.structs.replace(record, vector=vector or b"", model=label, other_vector=b"", other_model="")
 
 
 def find_vector(record: Record, model: EmbeddingModel) -> bytes | None:

@@ -11,7 +11,7 @@ from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.remember.embedding import Embeddings
 from proxy.remember.plan import Plan
-from proxy.remember.records import join, keep_vectors, list_texts, refresh
+from proxy.remember.records import find_terms_beside, join, keep_vectors, list_texts, refresh
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store
 
@@ -71,8 +71,8 @@ class Scribe:
 
     async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
         drafts = [draft for plan in plans.values() for draft in plan.added.values()]
-        made, ahead, embedding = await self._embeddings.embed(list_texts(drafts))
-        records = iter(join(drafts, made, ahead))
+        (made, ahead, embedding), terms = await find_terms_beside(drafts, self._embeddings.embed(list_texts(drafts)))
+        records = iter(join(drafts, terms, made, ahead))
         fresh = {scope: [next(records) for _ in plan.added] for scope, plan in plans.items()}
         changed = {scope: await self._change(scope, plan) for scope, plan in plans.items()}
         changed = {scope: [keep_vectors(record, embedding) for record in some] for scope, some in changed.items()}

@@ -1,0 +1,62 @@
+"""``/ui``: the inspector's files, as they are in the package. They hold nobody's data; what they show they ask for."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+import proxy
+
+FOLDER: Final = Path(proxy.__file__).parent / "ui"
+PATH: Final = "/ui"
+START: Final = "index.html"
+MEDIA: Final[Mapping[str, str]] = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+
+
+class File(NamedTuple):
+    """What is sent for a name."""
+
+    body: bytes
+    media: str
+    etag: str
+
+
+class Page:
+    """Answers for the paths ``/ui`` and ``/ui/…`` out of a table that is made once: no request leads to a file."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in MEDIA}
+        start = named[START].read_bytes()
+        # Links are relative, for who has the proxy under a path of another server. From "/ui" they begin one level up.
+        self._files = {
+            PATH: _make_file(start.replace(b'="./', b'="./ui/'), ".html"),
+            f"{PATH}/": _make_file(start, ".html"),
+            **{f"{PATH}/{name}": _make_file(path.read_bytes(), path.suffix) for name, path in named.items()},
+        }
+
+    def answer(self, request: Request) -> Response | None:
+        """The file for the path as it was sent; None where there is none."""
+        file = self._files.get(request.scope["path"])
+        if file is None:
+            return None
+        # Asked for again each time, and sent only if it has changed: after an upgrade no old script meets a new one.
+        headers = {"etag": file.etag, "cache-control": "no-cache"}
+        if _is_known(request.headers.getlist("if-none-match"), file.etag):
+            return Response(status_code=304, headers=headers)
+        return Response(file.body, headers={**headers, "content-type": file.media})
+
+
+def _make_file(body: bytes, suffix: str) -> File:
+    return File(body, MEDIA[suffix], f'"{sha256(body).hexdigest()[:32]}"')
+
+
+def _is_known(values: list[str], etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for value in values for tag in value.split(",")}
+    return bool(tags & {etag, "*"})
