@@ -22,7 +22,7 @@ WIDE: Final = (1280, 800)
 NARROW: Final = (360, 740)
 # What the policy has refused is said where errors are said. Nobody's words may set the flag.
 _WATCH: Final = """
-addEventListener("securitypolicyviolation", (event) => console.error("policy", event.violatedDirective, event.blockedURI));
+addEventListener("securitypolicyviolation", (event) => console.error("policy", event.violatedDirective));
 """
 OVERFLOWING: Final = """() => {
   const page = document.documentElement;

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from openai import OpenAI
@@ -24,6 +25,9 @@ from tests.browsing import (
     write_config,
 )
 from tests.processes import Proxy
+
+# Read here: nothing that the shell has set for a proxy reaches the tests themselves.
+PICTURE: Final = os.environ.get("MEMORY_PROXY_PICTURE")
 
 pytestmark = needs_chromium
 expect.set_options(timeout=WAIT_MS)
@@ -69,7 +73,7 @@ def tell_of_maya() -> Shelf:
         "Hi, I'm Maya. I just moved to Lisbon with my dog Biscuit, a beagle.",
         "Welcome to Lisbon, Maya! Biscuit must be enjoying the river walks.",
         "Yes. Biscuit is allergic to chicken, so I need to find a good vet and safe food here.",
-        "Salmon or lamb are good proteins for a beagle with that allergy. Look for a clinic that does elimination diets.",
+        "Salmon or lamb are good proteins for a beagle with that allergy. Look for a clinic for elimination diets.",
     )
     (vegetarian, *_) = shelf.say(
         "chat-91c0", 160, "I'm vegetarian, please keep that in mind for recipes.", "Noted: vegetarian recipes only."
@@ -87,8 +91,8 @@ def tell_of_maya() -> Shelf:
     shelf.say(
         "chat-d5e2",
         12,
-        "Biscuit had a reaction again. The vet says he's allergic to turkey as well as chicken: a salmon diet, eight weeks.",
-        "Eight weeks is usual for an elimination diet. Avoid treats with poultry fat, and read the labels of supplements.",
+        "Biscuit had a reaction again. The vet says he's allergic to turkey as well as chicken: a salmon diet.",
+        "Eight weeks is usual for such a diet. Avoid treats with poultry fat, and read the labels of supplements.",
         "Can you plan a birthday dinner for my partner Jonas on June 14? He eats fish.",
         "Grilled sea bream with fennel and orange for Jonas, and a vegan caponata with polenta for you.",
     )
@@ -469,22 +473,14 @@ def test_the_page_says_that_it_is_offline(browser: Browser, server: Proxy) -> No
 
 def test_charts_can_be_read(server: Proxy, tab: Tab) -> None:
     """With a pointer, with keys, and as a table; a user's leads to the memories of a bar."""
-    sample = {
+    sample: dict[str, object] = {
         "at": "2026-03-01T10:00:00Z",
         "codes": {"200": 7, "503": 1},
         "memory": {"injected": 5, "empty": 3},
-        "recall_p50_ms": 1.25,
-        "recall_p99_ms": 7.5,
-        "first_token_p50_ms": 320.0,
-        "first_token_p99_ms": None,
-        "block_tokens": 420.0,
-        "prompt_tokens": 4000,
-        "cached_tokens": 3000,
-        "memories": 1200,
-        "journal_pending": 2,
-        "journal_extracting": 0,
-        "journal_failed": 1,
     }
+    sample |= {"recall_p50_ms": 1.25, "recall_p99_ms": 7.5, "first_token_p50_ms": 320.0, "first_token_p99_ms": None}
+    sample |= {"block_tokens": 420.0, "prompt_tokens": 4000, "cached_tokens": 3000, "memories": 1200}
+    sample |= {"journal_pending": 2, "journal_extracting": 0, "journal_failed": 1}
     later = {**sample, "at": "2026-03-01T10:00:10Z", "recall_p50_ms": 2.5, "codes": {"200": 9}}
     page = tab.page
     page.route("**/memory/history", lambda route: route.fulfill(json={"every_s": 10, "samples": [sample, later]}))
@@ -512,21 +508,21 @@ def test_charts_can_be_read(server: Proxy, tab: Tab) -> None:
 
 def test_the_journal_names_what_was_set_aside(tab: Tab) -> None:
     """With the reason; and all of it can be tried again."""
-    entry = {
+    entry: dict[str, object] = {
         "seq": 7,
         "user_id": "ada",
         "stage": "store",
         "attempts": 10,
         "created_at": "2026-03-01T10:00:00Z",
-        "reason": "OperationalError: disk full",
     }
+    entry["reason"] = "OperationalError: disk full"
     failing = {
         "pending": 3,
         "extracting": 0,
         "failed": 1,
         "oldest_age_s": 12.5,
         "trouble": "disk full",
-        "entries": [entry],
+        "entries": [{**entry, "attempts": 10}],
     }
     retried: list[str] = []
     page = tab.page
@@ -718,7 +714,7 @@ def test_the_page_is_light(browser: Browser, server: Proxy, capsys: pytest.Captu
 
 def test_the_picture_of_the_readme(browser: Browser, server: Proxy, tmp_path: Path) -> None:
     """It is made here, and anew with MEMORY_PROXY_PICTURE=deploy/inspector.png."""
-    path = Path(os.environ.get("MEMORY_PROXY_PICTURE") or tmp_path / "inspector.png")
+    path = Path(PICTURE or tmp_path / "inspector.png")
     with open_tab(browser, server) as tab:
         page = tab.open_user(MAYA, "search", q="What is my dog allergic to?")
         rows(page).filter(has_text="Maya's beagle").click()

@@ -62,8 +62,8 @@ def enter(page: Page, token: str) -> None:
 
 
 def test_the_token_is_asked_for(tab: Tab) -> None:
-    """A wrong one, and what can be in no header, is told to be wrong; the right one opens what was asked for. It is kept
-    in the tab alone.
+    """A wrong one, and what can be in no header, is told to be wrong; the right one opens what was asked for, and is
+    kept in the tab alone.
     """
     page = tab.open("/user/ada?tenant=help")
     expect(page.get_by_role("heading", name="Token")).to_be_visible()

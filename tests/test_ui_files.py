@@ -64,7 +64,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize(("front", "back", "least"), PAIRS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("front", "back", "least"), PAIRS, ids=str)
 def test_colours_can_be_told_apart(theme: int, front: str, back: str, least: float) -> None:
     """Text on every ground that it stands on, and what is drawn."""
     colours = read_colours(theme)

@@ -4,7 +4,7 @@ import { Failure, access, readAccess, readReadiness, token, watch } from "./api.
 import { bdi, facts, h, icon, replace, setting } from "./dom.js";
 import { number } from "./format.js";
 import { parse } from "./router.js";
-import { dialog, empty, failed, loading } from "./talk.js";
+import { dialog, failed, loading } from "./talk.js";
 import { ChartsView } from "./views/charts.js";
 import { JournalView } from "./views/journal.js";
 import { LiveView } from "./views/live.js";
@@ -55,8 +55,20 @@ function leave() {
 }
 
 function refuse(failure) {
-	if (failure.status === 403) replace(main, empty("Not from here", failure.message));
+	if (failure.status === 403) tell("Not from here", failure.message);
 	else replace(main, failed(failure, enter));
+}
+
+/** Something in the place of all views. */
+function tell(title, ...more) {
+	replace(
+		main,
+		h(
+			"div.empty",
+			h("h1", title),
+			more.map(one => h("p", one)),
+		),
+	);
 }
 
 function askForToken(failure) {
@@ -106,10 +118,7 @@ function route(first = false) {
 	const found = parse(location.hash);
 	if (!found) {
 		leave();
-		replace(
-			main,
-			empty("There is no such page", "The address leads nowhere.", h("a", { href: "#/users" }, "To the users")),
-		);
+		tell("There is no such page", "The address leads nowhere.", h("a", { href: "#/users" }, "To the users"));
 		mark(null);
 		return;
 	}

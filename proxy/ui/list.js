@@ -34,10 +34,14 @@ export class VirtualList {
 		this.places = new Map(); // key → index
 		this.tops = new Float64Array(1);
 		this.width = 0;
-		this.canvas = h("div.canvas", { role, "aria-label": label });
+		// What scrolls can have the focus, which nothing between a table and its rows may but their group.
+		const isTable = role === "rowgroup";
+		this.canvas = h("div.canvas", isTable ? { role: "presentation" } : { role, "aria-label": label });
 		this.element = h(
 			"div.vlist",
 			{
+				role: isTable && role,
+				"aria-label": isTable && label,
 				tabindex: "0", // until there is a row that keys move from
 				onscroll: () => this.#soon(),
 				onclick: event => this.#click(event),

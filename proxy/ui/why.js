@@ -61,7 +61,6 @@ export function legend() {
 
 const FACTORS = {
 	assistant: "said by the assistant, which tells less about the user",
-	question: "it asks more than it tells",
 	time: "it is of the time that is asked about",
 	phrase: "it has the quoted phrase, word for word",
 	speaker: "said by the person whom the question names",
@@ -113,6 +112,7 @@ function wordTable(words) {
 	const sorted = [...words].sort((a, b) => b[1] - a[1]);
 	return h(
 		"ul.words",
+		h("li", "BM25 of each:"),
 		sorted.map(([word, weight]) => h("li", h("bdi", word), " ", h("span.number", fixed(weight, 2)))),
 	);
 }
