@@ -113,7 +113,7 @@ async def test_an_export_misses_nothing_without_saying_so(vault: Vault) -> None:
     memory_ids = [memory.id for memory in await vault.catalogue.read(ADA, rows)]
     await vault.erase(ADA, memory_ids[1:2])
     assert [memory.text for memory in await vault.catalogue.read(ADA, rows)] == ["one", "three"]
-    store = vault._store
+    store = vault.store
     assert isinstance(store, MeasuredStore)
     damaged = store._store
     assert isinstance(damaged, EmbeddedChroma)
