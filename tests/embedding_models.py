@@ -53,6 +53,7 @@ class Models:
         self.entered = threading.Event()
         self.free = threading.Event()
         self.keys: set[str] = set()
+        self.refused = 0
 
     def settings(self, data_dir: Any, model: str | None, **sections: Any) -> Settings:
         """A configuration with one of these models, or with None the one that comes along."""
@@ -72,6 +73,7 @@ class Models:
             self.entered.set()
             await asyncio.to_thread(self.free.wait, WAIT_S)
         if model in self.broken:
+            self.refused += 1
             await send_json(send, b"{}", 400)  # which is not tried again
             return
         self.asked[model] += len(texts)

@@ -6,7 +6,6 @@ They have a real proxy in front of the built-in upstream, in place of what the R
 import asyncio
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -135,9 +134,6 @@ class Call(NamedTuple):
     name: str
     arguments: list[str]
     environ: dict[str, str]
-
-    def __str__(self) -> str:
-        return shlex.join([self.name, *self.arguments])
 
 
 @dataclass
@@ -332,7 +328,7 @@ def read_shell(stage: Stage, block: Block, commands: Sequence[str]) -> list[Call
     done = subprocess.run(
         ["/bin/sh", "-euc", stage.adapt(block.text).replace(".venv/bin/", "")],
         cwd=stage.folder,
-        env={"PATH": str(tools), "OPENAI_API_KEY": KEY, "HOME": str(stage.folder)},
+        env={"PATH": str(tools), "OPENAI_API_KEY": KEY, "ADMIN_TOKEN": SECRET, "HOME": str(stage.folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from proxy.bench.scrape import Scrape, bucket_quantile, quantile_between
 from proxy.bench.servers import Conditions, start_floor, start_upstream
 from proxy.bench.stages import run_benchmark
 from proxy.cli.bench import build_table
-from proxy.cli.bench_page import write_bench_page
+from proxy.cli.bench_page import LEADS, write_bench_page
 from proxy.cli.webpage import Run
 from proxy.mock.payloads import name_model, prebuilt_events
 from proxy.reporting.charts import Lines, Spreads, Strips
@@ -248,6 +249,13 @@ def test_the_page_of_a_run(small: Small, tmp_path: Path) -> None:
     assert list(page.figures) == CHARTS
     for figure in page.figures.values():
         assert len(read_numbers(figure)) > 1
+
+
+def test_each_way_to_measure_has_its_page() -> None:
+    """What is measured alone says so in its title, and what it is about."""
+    text = " ".join(invoke("bench", "--help", COLUMNS="200").stdout.split())
+    alone = {option for option, told in re.findall(r"(--\w+) (.*?)(?= --|$)", text) if "Only this:" in told}
+    assert alone | {""} == LEADS.keys()
 
 
 def test_charts_are_of_what_was_measured(small: Small) -> None:

@@ -228,6 +228,29 @@ def test_a_server_exports_the_same(
     assert gzip.decompress(packed.read_bytes()).count(b"\n") == 5
 
 
+def test_who_becomes_active_meanwhile_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While users are listed page by page, one who says something moves to the first page, which was read before."""
+    monkeypatch.setattr("proxy.cli.remote.PAGE", 2)
+    pages = [["a", "b"], ["c", "d"], ["z", "a"], ["z", "a"], ["b", "c"]]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        kind = b"application/json"
+        if scope["path"] == "/memory/users":
+            names = pages.pop(0)
+            rows = [{"user_id": name, "memories": 1, "last_activity": "2024-05-01T10:00:00Z"} for name in names]
+            body = json.dumps({"users": rows, "cursor": None if "d" in names else "more"}).encode()
+        else:
+            kind = b"application/x-ndjson"
+            body = json.dumps({"id": scope["path"].split("/")[3]}).encode() + b"\n"
+        head = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+    with serve_in_thread(app) as url:
+        assert [one["id"] for one in export("--server", url)] == ["a", "b", "c", "d", "z"]
+    assert pages == []
+
+
 def test_a_stranger_is_told(tmp_path: Path) -> None:
     """Neither an answer that breaks off nor another server's page makes an export."""
     row = {"user_id": "ada", "memories": 2, "last_activity": "2024-05-01T10:00:00Z"}

@@ -239,10 +239,11 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, kind: str, code: int, told:
             ["--user", "bob"],
             "--user: FILE says itself whose its memories are; leave it out",
         ),
+        ([{"a": 1}], ["--user", "bob"], "--user: nothing that FILE begins with looks like anything that import reads"),
         ([talk(DOG)], ["--user", "a\nb"], "The user id"),
         ({"messages": []}, [], "--user: FILE is a log of requests and does not say whose it is; add --user ID"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_bad_usage_is_told(tmp_path: Path, content: Any, options: list[str], told: str) -> None:
     """With exit code 2, before anything is stored."""

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from proxy.dialects.folding import Fold
 from proxy.embedders.base import Vectors
+from proxy.embedders.local import LocalEmbedder
 from proxy.errors import EmbedderError
 from proxy.keeper.lock import DataDirLock, Holder
 from proxy.models import Scope
@@ -130,9 +131,23 @@ async def test_a_store_that_is_broken(launch: Launch, upstream: Upstream, user: 
     assert await proxy.texts(user) == [FACT, "All is well."]
 
 
+class Slow(HeldEmbedder):
+    """In the place of the one whose vectors the keeper stores."""
+
+    name = LocalEmbedder.name
+    dim = LocalEmbedder.dim
+
+
+class Failing(FailingEmbedder):
+    """Likewise."""
+
+    name = LocalEmbedder.name
+    dim = LocalEmbedder.dim
+
+
 async def test_a_slow_embedder(launch: Launch, upstream: Upstream, user: str) -> None:
     """Recall goes by words alone when the vector is late; it says ``timeout`` only where words find nothing."""
-    embedder = HeldEmbedder()
+    embedder = Slow()
     proxy = await launch(embedder=embedder, memory={"deadline_ms": 200})
     await proxy.chat(user, ask(FACT))
     await proxy.flush()
@@ -148,7 +163,7 @@ async def test_a_slow_embedder(launch: Launch, upstream: Upstream, user: str) ->
 @pytest.mark.parametrize("failure", [EmbedderError("no such model"), ZeroDivisionError(FACT)])
 async def test_a_failing_embedder(launch: Launch, upstream: Upstream, user: str, failure: Exception) -> None:
     """Recall goes by words alone; the log has our own errors' words, and of others only the type."""
-    embedder = FailingEmbedder(None)
+    embedder = Failing(None)
     proxy = await launch(embedder=embedder)
     await tell(proxy, user)
     embedder.failure = lambda: failure
@@ -165,7 +180,7 @@ async def test_a_failing_embedder(launch: Launch, upstream: Upstream, user: str,
 async def test_an_embedder_that_fails_at_once(launch: Launch, upstream: Upstream, user: str) -> None:
     """One that answers without being awaited, and fails, leaves recall to words as any other does."""
 
-    class Broken(FailingEmbedder):
+    class Broken(Failing):
         def embed_now(self, texts: Sequence[str]) -> Vectors:
             raise EmbedderError("no")
 

@@ -128,10 +128,12 @@ def test_a_date_without_a_zone_is_utc() -> None:
         (line(MEMORY, text="half a pair: \ud83d"), ""),
         (line(TALK, messages=[{"role": "user", "content": "\ud83d"}]), ""),
         (b"[" * 100_000, ""),
+        (line(TALK, first_index=-1), "first_index"),
+        (line(TALK, first_index=1 << 40), "first_index"),
         (line(TALK, started_at="0001-01-01T00:00:00+14:00"), ""),
         (line(MEMORY, created_at="9999-12-31T23:59:59-14:00"), ""),
     ],
-    ids=range(25),
+    ids=range(27),
 )
 def test_bad_lines_are_named_and_stop_nothing(bad: bytes, reason: str) -> None:
     """The number and the reason are told, counted from where the piece begins in its file; the rest is read."""
@@ -147,7 +149,8 @@ def test_secrets_are_masked_in_both_kinds_of_line() -> None:
     """An import is no way around it."""
     secret = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
     talk = line(TALK, messages=[{"role": "user", "content": f"It is {secret}."}])
-    parsed = parse([talk, line(MEMORY, text=f"Kept: {secret}")])
+    parsed = parse([talk, line(MEMORY, text=f"Kept: {secret}", quote=secret)])
+    assert [memory.quote for some in parsed.memories.values() for memory in some] == [None, "[secret: github_token]"]
     assert [memory.text for some in parsed.memories.values() for memory in some] == [
         "It is [secret: github_token].",
         "Kept: [secret: github_token]",

@@ -21,11 +21,16 @@ from proxy import config, versions
 from proxy.config import Settings
 from proxy.errors import StoreError
 from proxy.journal import JournalWriter
-from proxy.keeper import migration
+from proxy.keeper import frames, migration, supervise, wire
+from proxy.keeper.client import KeeperClient
+from proxy.keeper.link import KeeperLink
 from proxy.keeper.lock import Holder
+from proxy.keeper.supervise import Supervisor
 from proxy.keeper.vault import open_vault
 from proxy.ledger import FileLedger, open_ledger
 from proxy.models import Exchange, Message, Scope
+from proxy.observe.metrics import Metrics
+from proxy.tasks import Tasks
 from tests.commands import invoke, make_line, read_json, write_lines
 from tests.processes import Chat, Proxy, running_upstream
 
@@ -316,6 +321,25 @@ def test_check_of_a_new_directory_makes_a_new_one(tmp_path: Path) -> None:
     invoke("check", "--data-dir", tmp_path / "data")
     assert read_json("users", "--data-dir", tmp_path / "data")["users"] == []
     assert not (tmp_path / "data" / migration.FOLDER).exists()
+
+
+async def test_a_keeper_that_migrates_is_waited_for(old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes: killed, it would have to begin anew."""
+    monkeypatch.setattr(supervise, "START_S", 0.0)
+    answers = iter([True] * 2 + [False])
+    monkeypatch.setattr(supervise, "is_behind", lambda _: next(answers, True))
+    tasks, metrics = Tasks(), Metrics()
+    client = KeeperClient(frames.socket_path(old.data_dir), tasks)
+    tasks.spawn(Supervisor(old, KeeperLink(client, metrics), metrics).run(), name="supervise")
+    try:
+        async with asyncio.timeout(30):
+            await client.connected.wait()
+            listed = await client.call(wire.ListMemories(ADA, 9, None, include_superseded=False))
+    finally:
+        await tasks.cancel()
+    assert SAID in {memory.text for memory in listed.memories}
+    # It was given up once, when it was not migrating any more.
+    assert metrics.registry.get_sample_value("memory_proxy_keeper_restarts_total") == 1
 
 
 def test_a_server_migrates(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Moving in and out: what was exported is, imported elsewhere, the same again, and an import survives being killed."""
 
 import gzip
+import itertools
 import json
 import os
 import pty
@@ -14,7 +15,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from proxy.keeper.lock import Holder
 from proxy.keeper.vault import open_vault
 from proxy.models import Exported, Memory, Scope
 from tests.commands import invoke, make_line, read_json, write_lines
-from tests.processes import COMMAND, REPOSITORY, WAIT_S, clean_environment
+from tests.processes import COMMAND, REPOSITORY, WAIT_S, Chat, Proxy, clean_environment, running_upstream
 
 # A file of conversations to be imported as a whole while it is killed; see README. Read before the tests begin, which
 # know nothing of the environment.
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(1800 if LARGE else 120)
 
 log = structlog.get_logger(__name__)
 
-_numbers = count()
+_numbers = itertools.count()
 
 
 @dataclass
@@ -172,6 +172,34 @@ def test_recall_is_the_same_where_an_export_was_imported(tmp_path: Path) -> None
         assert "Ida" in found[0]["block"]
     # A second import of the conversations themselves knows them all.
     assert invoke("import", source, *there).stdout.startswith("0 memories stored, 18 already known")
+
+
+CHATS: Final[dict[str, dict[str, str]]] = {"nameless": {}, "named": {"X-Conversation-Id": "talk"}}
+
+
+def test_a_chat_goes_on_in_another_store(tmp_path: Path) -> None:
+    """From a running proxy into a data directory, on which another one serves then: an answer that is made again and a
+    message that is edited take the place of the old ones, and nothing is there twice.
+    """
+    dog, berlin, munich = "My dog is called Rex.", "I live in Berlin.", "I live in Munich now."
+    exported = tmp_path / "exported.jsonl.gz"
+    with running_upstream() as upstream:
+        with Proxy(tmp_path / "here", upstream.url) as proxy:
+            proxy.wait_ready()
+            chats = {user: Chat(proxy.url, user, **headers) for user, headers in CHATS.items()}
+            for chat, text in itertools.product(chats.values(), (dog, berlin)):
+                chat.say(text)
+            proxy.flush()
+            assert invoke("export", "-o", exported, "--server", proxy.url).exit_code == 0
+        assert invoke("import", exported, "--data-dir", tmp_path / "there").stdout.startswith("8 memories stored")
+        with Proxy(tmp_path / "there", upstream.url) as proxy:
+            proxy.wait_ready()
+            for text, (user, headers) in itertools.product((berlin, munich), CHATS.items()):
+                moved = Chat(proxy.url, user, **headers)
+                moved.history = chats[user].history[:2]
+                moved.say(text)
+                proxy.flush()
+                assert proxy.texts(user) == Counter([dog, f"Noted: {dog}", text, f"Noted: {text}"])
 
 
 def start_import(source: Path, data_dir: Path, **options: Any) -> "subprocess.Popen[bytes]":

@@ -14,13 +14,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.errors import EmbedderError, MemoryProxyError
 from proxy.keeper import mover, reembedding
 from proxy.keeper.lock import Holder
 from proxy.keeper.reembedding import Reembedding
 from proxy.keeper.vault import Vault, open_vault
-from proxy.models import Memory, Message, Pack, Record, Scope
+from proxy.models import Embedding, Memory, Message, Pack, Record, Scope
+from proxy.remember import embedding
+from proxy.remember.embedding import Embeddings
 from proxy.remember.segment import make_turn
 from tests.embedding_models import SIZES, Models, packed, serving_models
 from tests.processes import clean_environment
@@ -172,6 +175,8 @@ async def test_what_is_written_meanwhile_is_found_before_and_after(models: Model
                 await vault.scribe.carry_out({scope: plan})
         await vault.erase(bob, None)
         await remember(vault, bob, "and came again")
+        written = [record for record in records_of(vault) if "meanwhile" in record.memory.text]
+        assert {record.other_vector for record in written} == {packed("new", record.memory.text) for record in written}
         packs = await load(vault)
         assert_all_of("old", packs)
         assert await Reembedding(vault, batch=7).run()
@@ -287,13 +292,17 @@ async def test_a_model_in_force_that_answers_with_another_size(models: Models, t
         assert all(any(vector) for vector in vectors_of(pack).values())
 
 
-async def test_a_model_that_is_gone(models: Models, tmp_path: Path) -> None:
+async def test_a_model_that_is_gone(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said is stored without a vector rather than not at all, and has one after the move."""
     async with opened(models, tmp_path, "old") as vault:
         await fill(vault, USERS[:1])
     models.broken.add("old")
+    monkeypatch.setattr(embedding, "PATIENCE_S", 0.0)
     async with opened(models, tmp_path, "new") as vault:
         await remember(vault, ADA, "said meanwhile", conversation="d")
+        asked = models.refused
+        await remember(vault, ADA, "and a moment later", conversation="e")  # it is not waited for again
+        assert models.refused == asked
         pack = await vault.load(ADA)
         assert vectors_of(pack).pop("said meanwhile") == bytes(2 * SIZES["old"])
         await vault.edit(ADA, turns(ADA, text_of(ADA, 0))[0].id, "corrected meanwhile")
@@ -377,6 +386,31 @@ async def test_writers_that_never_have_the_new_vector(
         with pytest.raises(MemoryProxyError, match="without vectors of openai:new"):
             await Reembedding(vault).run()
         assert_all_of("old", [await vault.load(ADA)])
+
+
+async def test_a_switch_while_the_new_model_fails_a_writer(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a replica that could not embed ahead, and comes to say so after the switch: it stores nothing for now."""
+    async with opened(models, tmp_path, "old") as vault:
+        await fill(vault)
+    async with opened(models, tmp_path, "new") as vault:
+        await interrupt(vault, 3)
+        note_miss = Embeddings._note_miss
+
+        async def switch_first(self: Embeddings, noted: Embedding) -> None:
+            assert noted.target is not None
+            assert vault.ledger.change_embedding(noted, Embedding(noted.target))
+            await note_miss(self, noted)
+
+        monkeypatch.setattr(Embeddings, "_note_miss", switch_first)
+        models.broken.add("new")
+        with pytest.raises(EmbedderError, match="openai:new"):
+            await remember(vault, ADA, "said meanwhile", conversation="d")
+        models.broken.clear()
+        await remember(vault, ADA, "said meanwhile", conversation="d")
+        assert await Reembedding(vault).run()
+        assert_all_of("new", await load(vault))
 
 
 async def test_a_model_that_answers_otherwise_each_time(models: Models, tmp_path: Path) -> None:
@@ -495,8 +529,9 @@ async def test_a_former_model_of_which_nobody_knows_where_it_answered(models: Mo
     models.asked.clear()
     async with open_vault(local, HOLDER) as vault:
         assert_all_of("old", [await vault.load(ADA)])
-        with pytest.raises(EmbedderError, match="openai:old: where it answered is not known"):
-            await vault.embeddings.embed_question("what?")
+        with capture_logs() as logs:
+            assert await vault.embeddings.embed_question("what?") is None
+        assert logs[0]["reason"].startswith("openai:old: where it answered is not known")
         await remember(vault, ADA, "said meanwhile", conversation="d")
     assert models.asked.total() == 0
     async with opened(models, tmp_path, "old") as vault:
@@ -516,7 +551,8 @@ async def test_the_key_goes_home_only(models: Models, tmp_path: Path) -> None:
         await remember(vault, ADA, "said meanwhile", conversation="d")
     assert models.keys == {"Bearer k"}
     models.keys.clear()
-    async with open_vault(models.settings(tmp_path, None), HOLDER) as vault:
+    elsewhere = {"provider": "local", "base_url": "http://127.0.0.1:9/v1", "api_key": "of somebody else"}
+    async with open_vault(models.settings(tmp_path, None, embedding=elsewhere), HOLDER) as vault:
         await remember(vault, ADA, "and later", conversation="e")
         assert_all_of("old", [await vault.load(ADA)])
     assert models.keys == {"Bearer none"}

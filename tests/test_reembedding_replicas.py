@@ -20,6 +20,8 @@ from tests.embedding_models import SIZES, Models, serving_models, vector
 from tests.replicas import Edge, make_settings, running_replicas
 
 PROMPT: dict[str, object] = {"refresh_s": 1}
+# What is only found out by looking now and then is not found out in time.
+PATIENT: dict[str, object] = {"refresh_s": 60}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ async def test_all_replicas_switch_and_mix_nothing(
     async with open_vault(settings, Holder(1, "a test")) as vault:
         for number in range(30):
             await vault.add(Scope(f"user {number % 5}"), f"remark {number}")
-    where = chroma.store | PROMPT
+    where = chroma.store | PATIENT
     async with running_replicas(tmp_path, redis_url, where, embedding=chosen(models, "new")) as (one, other):
         for edge in (one, other):
             await edge.load("user 0")
@@ -105,6 +107,24 @@ async def test_all_replicas_switch_and_mix_nothing(
         # What a replica wrote that had not heard of it at once was given both.
         again = await until_settled(other)
         assert (again.state, again.moved) == ("settled", 0)
+
+
+async def test_who_only_listens_hears_of_it(
+    tmp_path: Path, redis_url: str, chroma: ChromaServer, models: Models
+) -> None:
+    """A replica that writes nothing switches with the others, long before it would look."""
+    settings = make_settings(tmp_path / "command", redis_url, chroma.store, embedding=chosen(models, "old"))
+    async with open_vault(settings, Holder(1, "a test")) as vault:
+        await vault.add(Scope("ada"), "She has a parrot.")
+    where = chroma.store | PATIENT
+    async with running_replicas(tmp_path, redis_url, where, embedding=chosen(models, "new")) as (one, other):
+        await other.load("ada")
+        assert (await until_settled(one)).moved == 1
+        await other.until(lambda: wire.Stale() in other.stale[1:])
+        await other.load("ada")
+        model = assert_one_model(other, "ada")
+        assert model is not None
+        assert model.name == "openai:new"
 
 
 async def test_who_hears_nothing_looks(

@@ -122,6 +122,17 @@ def test_a_timeline_has_each_event_at_its_time() -> None:
     assert {"edge", "keeper", "answered", "failed", "chats, /s"} <= set(texts(svg))
 
 
+def test_many_seconds_are_put_together() -> None:
+    """Of hours there are no more bins than can be told apart, and what is in them is so much a second."""
+    counts = {"answered": dict.fromkeys(range(7200), 3), "failed": {7199: 9}}
+    chart = Timeline.of(counts, title="", caption="", lanes={}, y=Axis(label="chats", unit="/s"))
+    assert (chart.seconds, chart.bin_s, len(chart.pulses["answered"])) == (7200, 45, 160)
+    assert chart.pulses["answered"] == pytest.approx([3.0] * 160)
+    assert chart.pulses["failed"] == [0.0] * 159 + [9 / 45]
+    short = Timeline.of({"answered": {0: 1, 4: 2}}, title="", caption="", lanes={}, y=Axis(label="chats"))
+    assert (short.bin_s, short.pulses["answered"]) == (1, [1, 0, 0, 0, 2])
+
+
 def test_a_timeline_without_events() -> None:
     """Nothing was killed, and nobody chatted: an empty picture, and no error."""
     chart = Timeline(title="T", caption="", seconds=0.5, lanes={}, y=Axis(label="chats"), bin_s=1, pulses={})

@@ -154,6 +154,17 @@ def test_only_what_is_there_is_known_and_deleted(store: Store) -> None:
     assert len(store.list_rows(BOB)) == 1
 
 
+def test_what_is_known_is_told_without_reading_it(store: Store) -> None:
+    """Of ids, those that the user has, and no more once they are erased; of whoever else nothing."""
+    store.put({ADA: [record("a"), record("b")], BOB: [record("c", user=BOB)]})
+    assert store.find_known(ADA, ["a", "b", "c", "x"]) == {"a", "b"}
+    store.delete(ADA, ["a"])
+    assert store.find_known(ADA, ["a", "b"]) == {"b"}
+    store.delete_user(ADA)
+    assert store.find_known(ADA, ["b"]) == set()
+    assert store.find_known(BOB, []) == set()
+
+
 def test_more_than_one_statement_holds(store: Store) -> None:
     """Loads of records and ids go in, come out, and go away in full."""
     many = [record(f"m{number}", dim=2) for number in range(2_500)]

@@ -28,7 +28,7 @@ from tests.processes import Proxy
 pytestmark = needs_chromium
 expect.set_options(timeout=WAIT_MS)
 
-# Where the picture of the README is to be written.
+# Where the picture of the README is to be written. Read here: what the shell has set for a proxy reaches no test.
 PICTURE = os.environ.get("MEMORY_PROXY_PICTURE")
 MAYA = "maya.okafor@northwind.example"
 CONFIG = """

@@ -25,6 +25,7 @@ from proxy.remember.segment import make_turn
 from proxy.statements import Statement
 from proxy.stores.base import Activity
 from proxy.stores.embedded import EmbeddedChroma
+from proxy.stores.measured import MeasuredStore
 from proxy.tasks import Tasks
 from proxy.text import ANALYSIS
 from proxy.workingset import WorkingSet
@@ -103,6 +104,22 @@ async def test_an_import_leaves_known_memories_as_they_are(vault: Vault) -> None
         await vault.remember({ADA: [memory]})
     assert (await vault.take_in([json.dumps(line).encode()])).known == 1
     assert await listed(vault, ADA) == [["as it was"]]
+
+
+async def test_an_export_misses_nothing_without_saying_so(vault: Vault) -> None:
+    """A memory that is there and cannot be read is an error; one that was erased meanwhile is none."""
+    await vault.take_in([talk("ada", "one", "two", "three")])
+    rows = await vault.catalogue.rows(ADA)
+    memory_ids = [memory.id for memory in await vault.catalogue.read(ADA, rows)]
+    await vault.erase(ADA, memory_ids[1:2])
+    assert [memory.text for memory in await vault.catalogue.read(ADA, rows)] == ["one", "three"]
+    store = vault.store
+    assert isinstance(store, MeasuredStore)
+    damaged = store._store
+    assert isinstance(damaged, EmbeddedChroma)
+    damaged._remove(f"records.{ADA.part:02}", rows[:1])
+    with pytest.raises(StoreError, match="1 memories of 2 are there and cannot be read"):
+        await vault.catalogue.read(ADA, rows)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 1000])

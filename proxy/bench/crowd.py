@@ -21,8 +21,6 @@ from proxy.reporting.charts import Axis, Span, Timeline
 USERS: Final = 30
 WORDS: Final = range(8, 40)
 MOST_TURNS: Final = 8
-# A run's seconds are shown in so many bins at the most.
-_BINS: Final = 160
 _GATEWAY: Final = (502, 504)
 # The share of marked messages that ask for something said before, so that there is something to recall.
 _ASKS: Final = 0.3
@@ -131,21 +129,13 @@ class Crowd:
 
     def draw(self, title: str, caption: str, lanes: Mapping[str, Sequence[Span]]) -> Timeline:
         """Chats that ended well, and others, over time, above *lanes* of what happened meanwhile."""
-        failed_in = Counter(int(failure.ended - self.started) for failure in self.failures)
-        seconds = max([*self._answered, *failed_in], default=0) + 1
-        bin_s = -(-seconds // _BINS)
-        answered, failed = ([0.0] * -(-seconds // bin_s) for _ in range(2))
-        for bins, counts in ((answered, self._answered), (failed, failed_in)):
-            for second, count in counts.items():
-                bins[second // bin_s] += count / bin_s
-        return Timeline(
+        failed = Counter(int(failure.ended - self.started) for failure in self.failures)
+        return Timeline.of(
+            {"answered": self._answered, "failed": failed},
             title=title,
             caption=f"Above: chats by when they ended. {caption}",
-            seconds=seconds,
             lanes=lanes,
             y=Axis(label="chats that ended", unit="/s"),
-            bin_s=bin_s,
-            pulses={"answered": answered, "failed": failed},
         )
 
     def _choose(self) -> Conversation:

@@ -41,6 +41,7 @@ def _draw_growth(plan: Plan, course: list[Point]) -> list[Lines]:
         x=Axis(label="requests", scale="linear"),
         y=Axis(label="proportional set size", unit="MB", scale="linear"),
         series={"edge": course},
+        from_zero=True,
     )
     return [chart] if course else []
 

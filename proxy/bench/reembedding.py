@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +15,16 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from proxy.bench.chats import ANONYMOUS
 from proxy.bench.corpus import Corpus, chat_body
+from proxy.bench.latency import draw_times
 from proxy.bench.load import Answer, Endpoint, LoadError, work_together
 from proxy.bench.manager import Manager
 from proxy.bench.processes import read_cpu_seconds
-from proxy.bench.report import Row, percentile, ratio, scaled
+from proxy.bench.report import Report, Row, percentile, ratio, scaled
 from proxy.bench.servers import USER_HEADER, Conditions, find_keeper, import_file, start_upstream
 from proxy.config import ENV_PREFIX
 from proxy.errors import MemoryProxyError
 from proxy.keeper.moves import ReembeddingState
+from proxy.reporting.charts import Axis, Chart, Span, Timeline
 
 Hear = Callable[[str], None]
 
@@ -51,6 +54,10 @@ class Asked(NamedTuple):
     @property
     def has_memory(self) -> bool:
         return self.answer is not None and self.answer.headers.get("x-memory-status") == "injected"
+
+    def is_within(self, begin: float, end: float) -> bool:
+        """Whether it was under way then."""
+        return self.at <= end and (self.answer is None or self.at + self.answer.seconds >= begin)
 
 
 class Talk:
@@ -96,7 +103,7 @@ class Moved(NamedTuple):
     left: ReembeddingState
 
 
-def run_removal(removal: Removal, folder: Path, conditions: Conditions, hear: Hear = lambda _: None) -> list[Row]:
+def run_removal(removal: Removal, folder: Path, conditions: Conditions, hear: Hear = lambda _: None) -> Report:
     """Fills a store by an embedding model behind an endpoint, and moves it to the one that comes along.
 
     Raises:
@@ -108,7 +115,8 @@ def run_removal(removal: Removal, folder: Path, conditions: Conditions, hear: He
         questions = _fill(removal, folder, upstream.url(), conditions)
         manager = Manager(upstream.url(), folder / "data", conditions)
         with closing(manager), asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-            return list_removal_rows(removal, runner.run(_move(removal, manager, questions, hear)))
+            moved = runner.run(_move(removal, manager, questions, hear))
+    return Report(list_removal_rows(removal, moved), draw_removal(moved))
 
 
 def _fill(removal: Removal, folder: Path, upstream_url: str, conditions: Conditions) -> list[tuple[str, bytes]]:
@@ -122,7 +130,8 @@ def _fill(removal: Removal, folder: Path, upstream_url: str, conditions: Conditi
             name = next(word for word in said if word.startswith("name"))
             questions.append((f"user-{number}", chat_body(f"What did I say about {name} and {' '.join(said[:5])}?")))
     former = {"PROVIDER": "openai", "MODEL": "former", "BASE_URL": f"{upstream_url}/v1", "API_KEY": "mock"}
-    variables = {f"{ENV_PREFIX}EMBEDDING__{name}": value for name, value in former.items()}
+    chosen = {f"{ENV_PREFIX}EMBEDDING__{name}": value for name, value in former.items()}
+    variables = {**conditions.variables, **chosen}
     import_file(path, folder / "data", msgspec.structs.replace(conditions, variables=variables))
     path.unlink()
     return random.Random(removal.seed).sample(questions, min(TALKERS, len(questions)))  # noqa: S311  # repeatable
@@ -204,7 +213,7 @@ def list_removal_rows(removal: Removal, moved: Moved) -> list[Row]:
     each_ms = (moved.took_s - away_s) * 1000 / removal.memories
     what = f"{removal.memories:,} memories, verified, less {away_s:.1f} s in which there was no keeper"
     without = [asked for asked in moved.busy if asked.answer is not None and not asked.has_memory]
-    killed = [asked for asked in without if any(begin <= asked.at <= end for begin, end in moved.away)]
+    killed = [asked for asked in without if any(asked.is_within(begin, end) for begin, end in moved.away)]
     meanwhile = f"of {len(moved.busy):,} chats meanwhile, {RATE:g} a second"
     slow, fast = (_find_p99(asked) for asked in (moved.busy, moved.idle))
     return [
@@ -228,6 +237,30 @@ def list_removal_rows(removal: Removal, moved: Moved) -> list[Row]:
             name="… against before, p99", value=ratio(slow, fast), unit="×", meaning=f"{len(moved.idle):,} chats before"
         ),
     ]
+
+
+def draw_removal(moved: Moved) -> list[Chart]:
+    """What chats noticed of it."""
+    times = {
+        name: [each.answer.seconds for each in asked if each.answer is not None]
+        for name, asked in (("before the move", moved.idle), ("meanwhile", moved.busy))
+    }
+    began = min((each.at for each in moved.busy), default=0.0)
+    kinds: dict[str, Counter[int]] = {"with memory": Counter(), "without": Counter(), "failed": Counter()}
+    for each in moved.busy:
+        kind = "failed" if each.answer is None else "with memory" if each.has_memory else "without"
+        kinds[kind][int(each.at - began)] += 1
+    moves = Timeline.of(
+        kinds,
+        title="The move, and what became of chats meanwhile",
+        caption=(
+            "Above: chats by when they began. Below: from the kill of a keeper until one is at work again. No chat may "
+            "fail; only while there is no keeper may one be without memory."
+        ),
+        lanes={"keeper away": [Span(begin - began, end - began) for begin, end in moved.away]},
+        y=Axis(label="chats", unit="/s"),
+    )
+    return [draw_times("Time of a chat", "chats", times), moves]
 
 
 def _count_failed(asked: list[Asked]) -> int:

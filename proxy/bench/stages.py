@@ -80,7 +80,7 @@ def run_fleet(siege: Siege, say: Say, conditions: Conditions, *, parent: Path | 
 def run_reembedding(removal: Removal, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:
     """How fast memories move to another embedding model, and what chats notice. Otherwise as :func:`run_benchmark`."""
     with _make_folder(parent) as folder:
-        return Report(run_removal(removal, folder / "moved", conditions, say))
+        return run_removal(removal, folder / "moved", conditions, say)
 
 
 def run_soaking(minutes: float, say: Say, conditions: Conditions, *, parent: Path | None = None) -> Report:

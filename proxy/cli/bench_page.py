@@ -11,11 +11,12 @@ from proxy.bench.report import Report, Row
 from proxy.cli import pages, webpage
 from proxy.reporting.page import Column, Part, Section, Table, Tile
 
-_LEADS: Final = {
+LEADS: Final = {
     "": "What the proxy costs on this machine, against a built-in upstream.",
     "--writing": "How fast memories are stored on this machine, and what chats notice of it.",
     "--kills": "What is lost when the proxy's processes are killed at random moments under load.",
     "--fleet": "What is lost when replicas, and the engines that they share, are killed at random moments under load.",
+    "--reembed": "How fast memories move to another embedding model, and what chats notice of it.",
     "--watching": "What it costs to see what the proxy does, in CPU time a request.",
     "--soak": "Whether memory grows with time, under chats of all kinds.",
 }
@@ -29,6 +30,7 @@ _FIRST: Final = (
     "recall, p50",
     "recall, p99",
     "exchanges stored",
+    "memories moved",
     "chats seen to their end",
     "lost",
     "stored twice",
@@ -51,7 +53,7 @@ def write_bench_page(path: Path, run: webpage.Run, report: Report, printed: rich
         path,
         run,
         title=f"memory-proxy bench {only}".rstrip(),
-        lead=_LEADS[only],
+        lead=LEADS[only],
         facts={},
         tiles=list(_pick_tiles(report)),
         sections=sections,

@@ -304,7 +304,11 @@ OPERATIONS: Final = (
         "GET",
         "/memory/users/{user}/export",
         "A user's memories, one a line, those first that were first stored.",
-        _one("Memories as JSON Lines, each of the schema Memory.", TEXT, LINES),
+        _one(
+            "Memories as JSON Lines, each of the schema Memory. A fact has beside it what it states, and its topic.",
+            TEXT,
+            LINES,
+        ),
         (_USER, _INCLUDE, TENANT),
     ),
     Operation(

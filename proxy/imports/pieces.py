@@ -118,10 +118,13 @@ class Pieces:
 
     def _check_user(self, user: str | None, sample: list[Record]) -> None:
         name, says_user = self._source.name, self._format.says_user
+        found = list(_read_members(sample))
         if says_user is None:
+            if user is not None and not any(map(self._format.recognises, found)):
+                raise FormatError(f"--user: nothing that {name} begins with looks like anything that import reads")
             if user is not None:
                 raise FormatError(f"--user: {name} says itself whose its memories are; leave it out")
-        elif user is None and (found := list(_read_members(sample))) and not any(map(says_user, found)):
+        elif user is None and found and not any(map(says_user, found)):
             raise FormatError(f"--user: {name} is {self._format.title} and does not say whose it is; add --user ID")
 
 

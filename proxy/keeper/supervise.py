@@ -74,9 +74,13 @@ class Supervisor:
     async def _connect(self, process: Process) -> bool:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_S
-        # An older data directory is copied first, for as long as that takes.
-        while process.returncode is None and (loop.time() < deadline or is_behind(self._settings.data_dir)):
+        while process.returncode is None:
             if await self._link.connect(pid=process.pid):
                 return True
             await asyncio.sleep(CONNECT_EVERY_S)
+            if loop.time() >= deadline:
+                # An older data directory is copied first, for as long as that takes.
+                if not is_behind(self._settings.data_dir):
+                    return False
+                deadline = loop.time() + START_S
         return False

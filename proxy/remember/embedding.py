@@ -5,6 +5,7 @@ have a vector of another one (:mod:`proxy.keeper.reembedding`), and what is writ
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -27,6 +28,9 @@ from proxy.stores.base import Store
 SURVEYED_USERS: Final = 200
 SURVEYED_RECORDS: Final = 5_000
 WAY_OUT: Final = "run memory-proxy reembed"
+# A former model that takes longer to fail than that is left alone for a while: what is said has to be stored.
+PATIENCE_S: Final = 2.0
+PAUSE_S: Final = 30.0
 # What is embedded to see how many numbers come back.
 PROBE: Final = "What does this user like?"
 
@@ -65,6 +69,7 @@ class Embeddings:
         self._embedders: dict[EmbeddingModel, Embedder] = {}
         self._opening = asyncio.Lock()
         self._told: dict[str, str] = {}
+        self._not_before = 0.0
 
     @property
     def serving(self) -> EmbeddingModel | None:
@@ -153,7 +158,11 @@ class Embeddings:
             noted = self.noted
         if not texts or noted is None:
             return Embedded(WORDS_ALONE, WORDS_ALONE, noted)
-        return Embedded(await self._embed_for_now(noted.serving, texts), await self._embed_ahead(noted, texts), noted)
+        made, ahead = await self._embed_for_now(noted.serving, texts), await self._embed_ahead(noted, texts)
+        if ahead is WORDS_ALONE and self.serving is not None and not self.serving.compares_with(noted.serving):
+            # The one to come, which has none for now, has come into force.
+            return await self.embed(texts)
+        return Embedded(made, ahead, noted)
 
     async def _claim(self, text: str) -> None:
         """The first text that is stored says which model is in force, unless somebody else is faster."""
@@ -161,15 +170,28 @@ class Embeddings:
         await self.change(None, Embedding(describe(self._settings, self.configured, size)))
 
     async def _embed_for_now(self, model: EmbeddingModel, texts: Sequence[str]) -> Made:
+        vectors = await self._ask(model, texts)
+        return WORDS_ALONE if vectors is None else Made(model.label, vectors)
+
+    async def _ask(self, model: EmbeddingModel, texts: Sequence[str]) -> Vectors | None:
+        """Vectors by the model in force; None where it is a former one that has none.
+
+        Raises EmbedderError where the configured one has none.
+        """
+        if model.name == self.configured:
+            return await (await self.open(model)).embed(texts)
+        began = time.monotonic()
+        if began < self._not_before:
+            return None
         try:
-            made = Made(model.label, await (await self.open(model)).embed(texts))
+            vectors = await (await self.open(model)).embed(texts)
         except EmbedderError as exc:
-            if model.name == self.configured:
-                raise
             self._tell("embedding_unavailable", str(exc), "what is said is found by its words alone")
-            return WORDS_ALONE
+            if time.monotonic() - began > PATIENCE_S:
+                self._not_before = time.monotonic() + PAUSE_S
+            return None
         self._told.clear()
-        return made
+        return vectors
 
     async def _embed_ahead(self, noted: Embedding, texts: Sequence[str]) -> Made:
         if noted.target is None:
@@ -197,9 +219,8 @@ class Embeddings:
     async def embed_question(self, text: str) -> Vectors | None:
         """The vector of what somebody looks for; None where there are words alone. Raises EmbedderError, StoreError."""
         model = await self.settle()
-        embedder = self._configured if model is None else await self.open(model)
-        vector: Vectors = (await embedder.embed([text]))[0]
-        return vector if vector.size else None
+        vectors = await (self._configured.embed([text]) if model is None else self._ask(model, [text]))
+        return vectors[0] if vectors is not None and vectors.size else None
 
     async def open(self, model: EmbeddingModel) -> Embedder:
         """The embedder of *model*, held to the size of its vectors. Raises EmbedderError where there is none."""

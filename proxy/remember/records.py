@@ -86,12 +86,11 @@ def refresh(record: Record, model: EmbeddingModel | None) -> Record:
     if record.analysis != ANALYSIS:
         terms, statements = pack_terms(record.memory.text, record.memory.name), _state_anew(record)
         record = msgspec.structs.replace(record, terms=terms, analysis=ANALYSIS, statements=statements)
-    vector = find_vector(record, model) if model is not None else b""
-    if vector is None:
-        vector = b""
-    if record.vector != vector or record.other_vector:
-        record = msgspec.structs.replace(record, vector=vector, other_vector=b"", other_model="")
-    return record
+    vector = None if model is None else find_vector(record, model)
+    if record.vector == (vector or b"") and not record.other_vector:
+        return record
+    label = "" if model is None or vector is None else model.label
+    return msgspec.structs.replace(record, vector=vector or b"", model=label, other_vector=b"", other_model="")
 
 
 def find_vector(record: Record, model: EmbeddingModel) -> bytes | None:

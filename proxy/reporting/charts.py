@@ -18,6 +18,8 @@ _REACH: Final = _NORMAL.inv_cdf(0.999)
 MARKS: Final = (0.5, 0.99)
 _TOLD: Final = (0.1, 0.5, 0.9, 0.99)
 NOTHING: Final = "–"
+# A run's seconds are shown in so many bins at the most.
+_MOST_BINS: Final = 160
 
 Numbers = tuple[Sequence[str], Sequence[Sequence[str]]]
 Interval = tuple[float, float, float]  # a mean, and between what it lies
@@ -236,6 +238,26 @@ class Timeline(Chart, frozen=True, kw_only=True):
     y: Axis
     bin_s: float
     pulses: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def of(
+        cls,
+        counts: Mapping[str, Mapping[int, int]],
+        *,
+        title: str,
+        caption: str,
+        lanes: Mapping[str, Sequence[Span]],
+        y: Axis,
+    ) -> Self:
+        """Pulses are *counts* by second, put together where there are too many seconds, and become so many a second."""
+        seconds = max((second for counted in counts.values() for second in counted), default=0) + 1
+        bin_s = -(-seconds // _MOST_BINS)
+        pulses: dict[str, list[float]] = {}
+        for name, counted in counts.items():
+            pulses[name] = [0.0] * -(-seconds // bin_s)
+            for second, count in counted.items():
+                pulses[name][second // bin_s] += count / bin_s
+        return cls(title=title, caption=caption, seconds=seconds, lanes=lanes, y=y, bin_s=bin_s, pulses=pulses)
 
     def list_numbers(self) -> Numbers:
         rows = [
