@@ -627,6 +627,9 @@ def test_nothing_overflows_a_narrow_screen(browser: Browser, server: Proxy) -> N
         rows(tab.page).filter(has_text="Maya lives in Porto").click()
         expect(tab.page.get_by_role("dialog").locator(".chain")).to_be_visible()
         assert not tab.page.evaluate(OVERFLOWING)
+        tab.page.context.grant_permissions(["clipboard-write"])
+        tab.page.get_by_role("button", name="Copy the id").click()
+        expect(tab.page.get_by_role("dialog").get_by_text("Id copied.")).to_be_visible()
         tab.page.keyboard.press("Escape")
         expect(tab.page.get_by_role("dialog")).to_have_count(0)
 

@@ -4,7 +4,11 @@ import { append, bdi, button, facts, h, icon } from "./dom.js";
 
 const NOTE_MS = 8000;
 
-const notes = () => document.getElementById("notes");
+/** Where notes are shown: within a dialog that is in front of everything else, they would not be seen otherwise. */
+function findNotes() {
+	const front = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+	return front.querySelector(":scope > .notes") ?? front.appendChild(h("div.notes", { role: "status" }));
+}
 
 /** A short note that goes by itself. *action*: [label, function]. */
 export function note(text, { kind = "", action = null } = {}) {
@@ -25,7 +29,7 @@ export function note(text, { kind = "", action = null } = {}) {
 			),
 		button("Close", close, { name: "close", only: true, kind: "quiet" }),
 	);
-	notes().append(element);
+	findNotes().append(element);
 	let timer = null;
 	const start = () => {
 		timer = setTimeout(close, action || kind === "bad" ? 2 * NOTE_MS : NOTE_MS);
