@@ -387,6 +387,8 @@ async def test_all_methods_of_a_path_are_allowed(proxy: Proxy) -> None:
     assert (await proxy.request("HEAD", "/memory/users/ada/memories")).status == 200
 
 
+# What holds nobody's data: a browser needs it before it has a token to send.
+PAGES = [("GET", "/ui"), ("GET", "/ui/app.js")]
 ROUTES = [
     ("GET", "/memory/users"),
     ("GET", "/memory/users/ada/memories"),
@@ -403,22 +405,23 @@ ROUTES = [
     ("GET", "/metrics"),
     ("GET", "/memory/openapi.json"),
     ("GET", "/memory/users/ada/export"),
-    ("GET", "/ui"),
-    ("GET", "/ui/app.js"),
+    *PAGES,
 ]
 
 
 async def test_with_a_token_nobody_else_may(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every route wants the token, right and as a bearer's; health does not."""
+    """Every route wants the token, right and as a bearer's; health and the inspector's files do not."""
     monkeypatch.setattr(attempts, "MOST", 1000)
     proxy = await launch(ready=False, admin={"token": "tökén-1"})
     token = "tökén-1"
-    for method, path in ROUTES:
+    for method, path in set(ROUTES) - set(PAGES):
         for sent in (None, "Bearer wrong", "Bearer", f"Basic {token}", f"Bearer {token}x", "Bearer t\xff"):
             answer = await proxy.control(method, path, **({"authorization": sent} if sent else {}))
             assert (answer.status, answer.code) == (401, "memory_proxy_bad_admin_token"), (path, sent)
     for path in ("/healthz", "/readyz"):
         assert (await proxy.control("GET", path)).status in (200, 503)
+    for method, path in PAGES:
+        assert (await proxy.request(method, path)).status == 200
 
 
 async def test_with_the_token_one_may(launch: Launch) -> None:

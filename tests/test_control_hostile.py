@@ -205,7 +205,7 @@ async def test_guesses_over_http_are_stopped(launch: Launch) -> None:
     """With 429 and when to come back, on every guarded path alike; whoever only probes is served."""
     proxy = await launch(ready=False, admin={"token": "s3cret"})
     statuses = []
-    for path in ["/memory/users", "/metrics", "/ui", "/readyz"] * 4:
+    for path in ["/memory/users", "/metrics", "/memory/journal", "/readyz"] * 4:
         answer = await proxy.request("GET", path, headers={"Authorization": "Bearer guess"})
         if path != "/readyz":
             statuses.append(answer.status)

@@ -1,5 +1,6 @@
 """How the inspector's files are served: by name out of a table, to browsers that have no token yet."""
 
+import gzip
 import re
 from pathlib import PurePosixPath
 from urllib.parse import urljoin
@@ -29,6 +30,23 @@ async def test_every_file_is_served(proxy: Proxy, name: str) -> None:
     assert (await proxy.request("GET", f"/ui/{name}", headers={"If-None-Match": '"old"'})).status == 200
     head = await proxy.request("HEAD", f"/ui/{name}")
     assert (head.status, head.body, head.every("content-length")) == (200, b"", [str(len(answer.body))])
+
+
+async def test_who_can_unpack_gets_less(proxy: Proxy) -> None:
+    """The same bytes in a third, under a tag of their own; nobody else gets them."""
+    for taken in ("gzip", "deflate, gzip;q=1.0, br"):
+        answer = await proxy.request("GET", "/ui/style.css", headers={"Accept-Encoding": taken})
+        assert answer.every("content-encoding") == ["gzip"]
+        assert answer.every("vary") == ["Accept-Encoding"]
+        assert gzip.decompress(answer.body) == (FOLDER / "style.css").read_bytes()
+        assert len(answer.body) * 3 < (FOLDER / "style.css").stat().st_size
+        (tag,) = answer.every("etag")
+        known = {"Accept-Encoding": taken, "If-None-Match": tag}
+        assert (await proxy.request("GET", "/ui/style.css", headers=known)).status == 304
+        assert (await proxy.request("GET", "/ui/style.css", headers={"If-None-Match": tag})).status == 200
+    for taken in ("br", "gzip;q=0", "x-gzip", "*"):
+        answer = await proxy.request("GET", "/ui/style.css", headers={"Accept-Encoding": taken})
+        assert answer.header("content-encoding") is None
 
 
 @pytest.mark.parametrize("start", ["/ui", "/ui/"])

@@ -1,5 +1,6 @@
 """``/ui``: the inspector's files, as they are in the package. They hold nobody's data; what they show they ask for."""
 
+import gzip
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,11 +22,12 @@ MEDIA: Final[Mapping[str, str]] = {
 
 
 class File(NamedTuple):
-    """What is sent for a name."""
+    """What is sent for a name, as it is and packed: a third, for who is on a slow line."""
 
     body: bytes
+    packed: bytes
     media: str
-    etag: str
+    tag: str
 
 
 class Page:
@@ -46,15 +48,25 @@ class Page:
         file = self._files.get(request.scope["path"])
         if file is None:
             return None
+        packs = _takes_gzip(request.headers.getlist("accept-encoding"))
+        etag = f'"{file.tag}-gzip"' if packs else f'"{file.tag}"'
         # Asked for again each time, and sent only if it has changed: after an upgrade no old script meets a new one.
-        headers = {"etag": file.etag, "cache-control": "no-cache"}
-        if _is_known(request.headers.getlist("if-none-match"), file.etag):
+        headers = {"etag": etag, "cache-control": "no-cache", "vary": "Accept-Encoding"}
+        if _is_known(request.headers.getlist("if-none-match"), etag):
             return Response(status_code=304, headers=headers)
-        return Response(file.body, headers={**headers, "content-type": file.media})
+        headers["content-type"] = file.media
+        if packs:
+            return Response(file.packed, headers={**headers, "content-encoding": "gzip"})
+        return Response(file.body, headers=headers)
 
 
 def _make_file(body: bytes, suffix: str) -> File:
-    return File(body, MEDIA[suffix], f'"{sha256(body).hexdigest()[:32]}"')
+    return File(body, gzip.compress(body, mtime=0), MEDIA[suffix], sha256(body).hexdigest()[:32])
+
+
+def _takes_gzip(values: list[str]) -> bool:
+    """Whether it is asked for by name, and without a weight that may be 0."""
+    return any(one.strip() in ("gzip", "gzip;q=1", "gzip;q=1.0") for value in values for one in value.split(","))
 
 
 def _is_known(values: list[str], etag: str) -> bool:

@@ -16,6 +16,7 @@ const MOST = 2000;
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
 const SAY_MS = 10_000;
+const BATCH_MS = 50;
 const STATUSES = ["injected", "empty", "skipped", "anonymous", "off", "shadow", "timeout", "error"];
 
 export class LiveView {
@@ -179,11 +180,11 @@ export class LiveView {
 			return;
 		}
 		this.fresh = [...(this.fresh ?? []), trace];
-		if (this.frame) return;
-		this.frame = requestAnimationFrame(() => {
-			this.frame = null;
+		// No frame: in a tab that nobody looks at there are none, and what waits would grow.
+		this.batch ??= setTimeout(() => {
+			this.batch = null;
 			this.#insert(this.fresh.splice(0));
-		});
+		}, BATCH_MS);
 	}
 
 	/** Those of other processes come a little late, and are sorted in. */
@@ -338,7 +339,7 @@ export class LiveView {
 		this.running?.abort();
 		clearTimeout(this.timer);
 		clearTimeout(this.announcing);
-		if (this.frame) cancelAnimationFrame(this.frame);
+		clearTimeout(this.batch);
 		this.followed?.removeEventListener("change", this.onmemories);
 		this.split.unmount();
 	}
