@@ -19,12 +19,13 @@ import structlog
 from proxy import children, config
 from proxy.errors import KeeperError
 from proxy.keeper import frames, link, supervise, wire
+from proxy.keeper.catalogue import Catalogue
 from proxy.keeper.client import KeeperClient
 from proxy.keeper.link import KeeperLink
 from proxy.keeper.lock import DataDirLock, Holder
 from proxy.keeper.server import KeeperServer, end_without_worker
 from proxy.keeper.supervise import Supervisor
-from proxy.keeper.vault import Vault, open_vault
+from proxy.keeper.vault import open_vault
 from proxy.keeper.workshop import Workshop
 from proxy.models import Scope
 from proxy.observe.metrics import Metrics
@@ -262,7 +263,7 @@ async def test_a_call_is_answered_even_if_nobody_foresaw_its_failure(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Vault, "users", fail)
+    monkeypatch.setattr(Catalogue, "users", fail)
     async with open_vault(settings, Holder(os.getpid(), "a test")) as vault:
         workshop = Workshop(vault, settings, tasks)
         listening = await asyncio.start_unix_server(KeeperServer(vault, workshop, tasks).serve_edge, tmp_path / "s")

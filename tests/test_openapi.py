@@ -141,6 +141,7 @@ HARMLESS = {
     "collections",
     "collections.abc",
     "datetime",
+    "functools",
     "hashlib",
     "hmac",
     "http",  # for HTTPStatus

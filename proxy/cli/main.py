@@ -70,6 +70,8 @@ def main() -> None:
     # NumPy's matrices are small here: a second thread for them costs more than it brings, in time and in memory.
     # Before NumPy is imported, which reads it then; child processes inherit it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor is a text worth threads that cut it into tokens.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # structlog's own default is standard output, which belongs to what was asked for.
     logs.configure(Logs(level="warning"))
     for stream in (sys.stdout, sys.stderr):

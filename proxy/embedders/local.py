@@ -19,6 +19,8 @@ _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 # 150 tokens at about four characters bound the cost. Against whole texts the share of evidence inside 500 / 1,000 /
 # 2,000 tokens is .658/.687/.748 to .630/.676/.755 on BEAM and the same on LongMemEval, whose evidence is short.
 _MAX_CHARS: Final = 600
+# Texts that are cut into tokens together.
+_AT_ONCE: Final = 64
 
 
 class LocalEmbedder:
@@ -48,9 +50,17 @@ class LocalEmbedder:
     def embed_now(self, texts: Sequence[str]) -> Vectors:
         """As :meth:`embed`, at once: 20 µs for a question, up to 200 µs for a text of 600 characters or more."""
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        for text, vector in zip(texts, vectors, strict=True):
-            self._embed_into(vector, text[:_MAX_CHARS])
+        for start in range(0, len(texts), _AT_ONCE):
+            some = [_cut(text) for text in texts[start : start + _AT_ONCE]]
+            for tokens, vector in zip(self._tokenize(some), vectors[start:], strict=False):
+                self._sum_into(vector, tokens)
         return vectors
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if len(texts) == 1:
+            return [self._tokenizer.encode(texts[0], add_special_tokens=False).ids]
+        # Half the cost, and without the interpreter's lock.
+        return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """In a thread, since a batch takes longer than an event loop should."""
@@ -59,14 +69,19 @@ class LocalEmbedder:
     async def aclose(self) -> None:
         pass
 
-    def _embed_into(self, vector: Vectors, text: str) -> None:
-        tokens = self._tokenizer.encode(text, add_special_tokens=False).ids if text.strip() else []
+    def _sum_into(self, vector: Vectors, tokens: list[int]) -> None:
         if not tokens:
             return
         total = self._weights.take(tokens, axis=0).astype(np.float32).sum(axis=0)
         length = np.sqrt(total @ total)
         if length > 0:
             np.divide(total, length, out=vector)
+
+
+def _cut(text: str) -> str:
+    """The beginning of *text*, without words nothing: white space has tokens, too."""
+    text = text[:_MAX_CHARS]
+    return text if text.strip() else ""
 
 
 def _find_wheel() -> Path:
