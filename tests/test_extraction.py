@@ -100,6 +100,12 @@ async def test_a_fact_comes_out_with_its_source(extractor: Extractor, upstream: 
     assert (asked["model"], asked["temperature"], asked["max_tokens"] <= 4000) == ("m", 0, True)
 
 
+async def test_a_model_that_wants_no_key(open_extractor: Open, upstream: Upstream) -> None:
+    """A server on one's own machine needs none, and is asked all the same."""
+    upstream.script(say(GOOD))
+    assert len((await extract(open_extractor(api_key=None, mode="llm"))).facts) == 1
+
+
 async def test_nothing_of_the_users_is_no_call(extractor: Extractor, upstream: Upstream) -> None:
     """Where there is nothing that a fact could come from, nobody is asked."""
     said = [Said("c", 0, "user", SAID, AT, context=True), Said("c", 1, "assistant", "Noted.", AT)]

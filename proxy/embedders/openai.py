@@ -12,14 +12,13 @@ from proxy.config import Upstream as UpstreamSettings
 from proxy.embedders.base import Vectors
 from proxy.errors import EmbedderError
 from proxy.upstream import Upstream
-from proxy.upstream.transport import Transport
+from proxy.upstream.transport import NO_KEY, Transport
 
 # Models of this kind read 8,192 tokens; the densest scripts have about one token a character.
 MAX_CHARACTERS: Final = 8_000
 # The API takes 2,048 inputs and 300,000 tokens a call; 32 of the longest stay below both.
 BATCH: Final = 32
 TIMEOUT_S: Final = 30.0
-NO_KEY: Final = "none"
 # No model's numbers come near it, and squares of smaller ones have room in a double.
 LARGEST: Final = 1e100
 
@@ -50,7 +49,6 @@ class OpenAIEmbedder:
         self._model = model
         self._client = AsyncOpenAI(
             base_url=upstream.address.origin + upstream.address.prefix,
-            # Without one the client refuses to be made; endpoints that want none look at none.
             api_key=api_key or NO_KEY,
             timeout=TIMEOUT_S,
             max_retries=1,

@@ -16,7 +16,7 @@ from proxy.errors import ExtractionError
 from proxy.extraction.answers import Answer, Asked, read_answer
 from proxy.extraction.prompt import FORMS, Form, Prompt, make_messages, make_response_format
 from proxy.upstream import Upstream
-from proxy.upstream.transport import Transport
+from proxy.upstream.transport import NO_KEY, Transport
 
 # Twenty facts of the longest kind, with their quotes.
 MOST_TOKENS: Final = 4_000
@@ -52,7 +52,7 @@ class Endpoint:
         self._options: dict[str, Any] = {"temperature": 0}
         self._client = AsyncOpenAI(
             base_url=upstream.address.origin + upstream.address.prefix,
-            api_key=chosen.api_key.get_secret_value() if chosen.api_key is not None else "",
+            api_key=chosen.api_key.get_secret_value() if chosen.api_key is not None else NO_KEY,
             timeout=self._timeout_s,
             max_retries=0,  # whoever asked waits for longer than the client would, and tries again
             default_headers={"accept-encoding": "identity"},

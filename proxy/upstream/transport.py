@@ -12,6 +12,8 @@ from proxy.upstream.pool import Upstream
 from proxy.upstream.request import Request
 from proxy.upstream.response import Response
 
+# Without any key the ``openai`` client refuses to be made; endpoints that want none look at none.
+NO_KEY: Final = "none"
 # What this side of the connection writes itself.
 FRAMING: Final = (b"host", b"connection", b"transfer-encoding")
 EXCEPTIONS: Final[Mapping[Failure, type[httpx2.TransportError]]] = {
