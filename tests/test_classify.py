@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from time import thread_time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from proxy.classify.catalogue import Job, read_catalogue
 from proxy.classify.classifier import HEAD, TAIL
 from proxy.config import Classification, SkipRule
 from proxy.dialects.chat_completions import ChatRequest
+from tests.cost import cost
 
 DATA: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "jobs.json").read_text("utf-8"))
 JOBS = read_catalogue().job
@@ -213,12 +213,8 @@ def test_long_messages_cost_no_more(classifier: Classifier, start: str) -> None:
     """100 kB, even where they begin like a job, are judged in a fraction of a millisecond."""
     request = request_of(SYSTEM, user(start + "What about the garden? " * 4500))
     assert request.new  # read before, as for any request
-    costs = []
-    for _ in range(20):
-        began = thread_time()
-        assert classifier.classify(request) is None
-        costs.append(thread_time() - began)
-    assert min(costs) < 0.0005
+    assert classifier.classify(request) is None
+    assert cost(lambda: classifier.classify(request), rounds=20) < 0.0005
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: f"{job.label}-{job.source}")

@@ -90,7 +90,7 @@ async def test_aborted_streams_leave_no_object_and_no_task(
     """Seen from within: after 500 bad ends there are the tasks and the objects that there were before."""
     caplog.set_level(logging.CRITICAL, logger="uvicorn.error")  # kept records would keep what their tracebacks hold
     # The last chats are kept on purpose: so many that these are all there before anything is counted.
-    async with run_proxy(tmp_path, deep.url, traces={"keep": 150}) as proxy:
+    async with run_proxy(tmp_path, deep.url, traces={"keep": 50}) as proxy:
         storm = Storm(proxy.url, deep)
         await storm.rage(200)
         await storm_over(proxy, deep)
