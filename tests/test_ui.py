@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from openai import OpenAI
@@ -372,6 +373,28 @@ def test_leaving_warns_of_what_is_not_erased_yet(browser: Browser, server: Proxy
     assert server.texts("leaver").total() == 1
 
 
+def test_leaving_warns_of_what_is_not_saved(browser: Browser, server: Proxy) -> None:
+    """For as long as there is something that it could be saved into."""
+    shelf = Shelf("typist")
+    shelf.say("c1", 3, "I collect stamps.")
+    shelf.store(server)
+    with open_tab(browser, server, expected=["dialog"]) as tab:
+        page = tab.open_user("typist")
+        stamps = rows(page).filter(has_text="stamps")
+        stamps.click()
+        page.keyboard.press("e")
+        page.get_by_role("textbox", name="Text of the memory").fill("I collect coins.")
+        with page.expect_event("dialog") as asked:
+            page.evaluate("location.reload()")
+        assert asked.value.type == "beforeunload"
+        stamps.click()
+        page.keyboard.press("x")
+        page.get_by_role("button", name="Erase now").click()
+        expect(page.get_by_text("1 memory erased for good.")).to_be_visible()
+        page.reload()
+        assert len(tab.troubles) == 1
+
+
 def test_a_user_is_erased_by_name(server: Proxy, tab: Tab) -> None:
     """Only who types the id can; the receipt is shown."""
     shelf = Shelf("goner")
@@ -507,7 +530,7 @@ def test_charts_can_be_read(server: Proxy, tab: Tab) -> None:
 
 
 def test_the_journal_names_what_was_set_aside(tab: Tab) -> None:
-    """With the reason; and all of it can be tried again."""
+    """With the reason; and all of it can be tried again, or given up."""
     entry: dict[str, object] = {
         "seq": 7,
         "user_id": "ada",
@@ -524,17 +547,26 @@ def test_the_journal_names_what_was_set_aside(tab: Tab) -> None:
         "trouble": "disk full",
         "entries": [{**entry, "attempts": 10}],
     }
-    retried: list[str] = []
+    asked: list[tuple[str, str]] = []
     page = tab.page
     page.route("**/memory/journal?*", lambda route: route.fulfill(json=failing))
-    page.on("request", lambda request: retried.append(request.method) if "journal/retry" in request.url else None)
+    page.on("request", lambda request: asked.append((request.method, urlsplit(request.url).path)))
     tab.open("/journal")
     row = page.get_by_role("row").filter(has_text="ada")
     expect(row).to_contain_text("OperationalError: disk full")
     expect(page.get_by_role("alert").filter(has_text="Storing fails at present")).to_be_visible()
     page.get_by_role("button", name="Try all again").click()
     expect(page.get_by_text("0 exchanges are tried again.")).to_be_visible()
-    assert retried == ["POST"]
+    page.get_by_role("button", name="Give all up").click()
+    asking = page.get_by_role("dialog", name="Give all up")
+    expect(asking).to_contain_text("What was said in 1 exchange will never be remembered.")
+    asking.get_by_role("button", name="Give up for good").click()
+    expect(page.get_by_text("0 exchanges are given up.")).to_be_visible()
+    expect(asking).to_have_count(0)
+    assert [one for one in asked if one[0] != "GET"] == [
+        ("POST", "/memory/journal/retry"),
+        ("DELETE", "/memory/journal"),
+    ]
 
 
 def test_an_export_is_saved(tab: Tab) -> None:

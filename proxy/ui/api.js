@@ -140,6 +140,8 @@ export const readJournal = signal => ask("GET", "memory/journal", { query: { lim
 
 export const retryJournal = () => ask("POST", "memory/journal/retry");
 
+export const dropJournal = () => ask("DELETE", "memory/journal");
+
 /** Whether chats get their memory. What says no is an answer, too. */
 export const readReadiness = () => ask("GET", "readyz", { also: 503 });
 

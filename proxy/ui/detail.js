@@ -3,6 +3,7 @@
 import { access } from "./api.js";
 import { bdi, button, cut, facts, h, icon, replace, shown } from "./dom.js";
 import { count, dateTime, exact, number, relative } from "./format.js";
+import { drafts, memoryKey } from "./memories.js";
 import { pending } from "./pending.js";
 import { addressOf } from "./router.js";
 import { complain, copy, note } from "./talk.js";
@@ -10,13 +11,6 @@ import { explain, findWords } from "./why.js";
 
 // What is longer is shown on demand: an answer may have a million characters.
 const LONG = 20_000;
-
-// What somebody has typed and not saved, by memory: going elsewhere in the page loses nothing.
-const drafts = new Map();
-
-addEventListener("beforeunload", event => {
-	if (drafts.size) event.preventDefault();
-});
 
 /** Who said it, in a word. */
 export function speakerOf(memory) {
@@ -58,10 +52,11 @@ export class Detail {
 		this.memories = memories;
 		this.scope = memories.scope;
 		this.memory = memory;
+		this.key = memoryKey(this.scope, memory.id);
 		this.found = found;
 		this.whole = memory.text.length <= LONG;
 		this.element = h("article.memory");
-		this.editing = drafts.has(memory.id);
+		this.editing = drafts.has(this.key);
 		this.paint();
 	}
 
@@ -152,10 +147,10 @@ export class Detail {
 			dir: "auto",
 			rows: Math.min(16, Math.max(4, Math.ceil(memory.text.length / 50))),
 			maxlength: 100_000,
-			value: drafts.get(memory.id) ?? memory.text,
+			value: drafts.get(this.key) ?? memory.text,
 			oninput: () => {
-				if (box.value === memory.text) drafts.delete(memory.id);
-				else drafts.set(memory.id, box.value);
+				if (box.value === memory.text) drafts.delete(this.key);
+				else drafts.set(this.key, box.value);
 			},
 			onkeydown: event => {
 				if (event.key === "Escape") {
@@ -178,7 +173,7 @@ export class Detail {
 	}
 
 	#stop() {
-		drafts.delete(this.memory.id);
+		drafts.delete(this.key);
 		this.editing = false;
 		this.paint();
 	}

@@ -10,6 +10,14 @@ const KEPT_USERS = 2;
 const kept = new Map();
 
 export const scopeKey = ({ user, tenant }) => `${tenant}\n${user}`;
+export const memoryKey = (scope, id) => `${scopeKey(scope)}\n${id}`;
+
+/** What somebody has typed and not saved, by memoryKey: going elsewhere in the page loses nothing. */
+export const drafts = new Map();
+
+addEventListener("beforeunload", event => {
+	if (drafts.size) event.preventDefault();
+});
 
 /** The memories of a user; those of the users looked at last are kept. */
 export function memoriesOf(scope) {
@@ -28,10 +36,12 @@ export function memoriesOf(scope) {
 /** Those that are kept, or null. */
 export const keptOf = scope => kept.get(scopeKey(scope)) ?? null;
 
-/** What is kept of a user is not true any more. */
+/** A user is erased. */
 export function forget(scope) {
-	kept.get(scopeKey(scope))?.stop();
-	kept.delete(scopeKey(scope));
+	const key = scopeKey(scope);
+	kept.get(key)?.stop();
+	kept.delete(key);
+	for (const one of drafts.keys()) if (one.startsWith(`${key}\n`)) drafts.delete(one);
 }
 
 const placeOf = (conversation, index) => `${conversation}\n${index}`;

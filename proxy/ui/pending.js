@@ -6,17 +6,16 @@
 import { access, eraseMemory } from "./api.js";
 import { button, h, replace } from "./dom.js";
 import { count } from "./format.js";
-import { keptOf, scopeKey } from "./memories.js";
+import { drafts, keptOf, memoryKey, scopeKey } from "./memories.js";
 import { complain, note, say, showReceipts } from "./talk.js";
 
 const AT_ONCE = 4;
 
 const waiting = new Map(); // key → {scope, id}, in the order in which they were struck out
-const keyOf = (scope, id) => `${scopeKey(scope)}\n${id}`;
 
 /** Events "change", with the keys' ids. */
 export const pending = new (class extends EventTarget {
-	has = (scope, id) => waiting.has(keyOf(scope, id));
+	has = (scope, id) => waiting.has(memoryKey(scope, id));
 
 	get size() {
 		return waiting.size;
@@ -24,7 +23,7 @@ export const pending = new (class extends EventTarget {
 
 	/** Strikes a memory out, or takes that back. */
 	toggle(scope, id) {
-		const key = keyOf(scope, id);
+		const key = memoryKey(scope, id);
 		if (access.readOnly || erasing) return;
 		if (!waiting.delete(key)) waiting.set(key, { scope, id });
 		say(waiting.has(key) ? "Struck out. It is not erased yet." : "Kept.");
@@ -111,6 +110,7 @@ async function eraseAll() {
 const touched = new Map(); // scope's key → {scope, ids}
 
 function gone(scope, id) {
+	drafts.delete(memoryKey(scope, id));
 	const key = scopeKey(scope);
 	if (!touched.has(key)) touched.set(key, { scope, ids: new Set() });
 	touched.get(key).ids.add(id);

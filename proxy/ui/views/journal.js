@@ -1,11 +1,11 @@
 /** What waits to be stored, and what could not be. */
 
-import { access, readJournal, retryJournal } from "../api.js";
+import { access, dropJournal, readJournal, retryJournal } from "../api.js";
 import { bdi, button, h, replace } from "../dom.js";
 import { count, fixed, number } from "../format.js";
 import { addressOf } from "../router.js";
 import { when } from "../detail.js";
-import { complain, empty, failed, loading, note } from "../talk.js";
+import { complain, dialog, empty, failed, loading, note } from "../talk.js";
 
 const POLL_MS = 5_000;
 const STAGES = { store: "storing", extract: "extracting facts" };
@@ -16,10 +16,11 @@ export class JournalView {
 	constructor() {
 		this.heading = h("h1", { tabindex: "-1" }, "Journal");
 		this.retry = button("Try all again", () => this.#retry(), { name: "refresh", hidden: true });
+		this.drop = button("Give all up", () => this.#drop(), { name: "erase", kind: "careful", hidden: true });
 		this.body = h("div.journal", loading());
 		this.element = h(
 			"section.view.scrolls",
-			h("header.view-head", this.heading, h("div.row.tools", this.retry)),
+			h("header.view-head", this.heading, h("div.row.tools", this.retry, this.drop)),
 			this.body,
 		);
 		this.running = new AbortController();
@@ -45,7 +46,8 @@ export class JournalView {
 		const told = JSON.stringify(page);
 		if (told === this.told) return; // who reads it keeps the place
 		this.told = told;
-		this.retry.hidden = access.readOnly || page.failed === 0;
+		this.failed = page.failed;
+		this.retry.hidden = this.drop.hidden = access.readOnly || page.failed === 0;
 		const figure = (name, value, kind = "") =>
 			h("div.figure", { class: kind || null }, h("dt", name), h("dd.number", value));
 		replace(
@@ -117,6 +119,30 @@ export class JournalView {
 		} finally {
 			this.retry.disabled = false;
 		}
+	}
+
+	#drop() {
+		const what = count(this.failed, "exchange", "exchanges");
+		const drop = button(
+			"Give up for good",
+			async () => {
+				drop.disabled = true;
+				try {
+					const { dropped } = await dropJournal();
+					open.close();
+					note(`${count(dropped, "exchange is", "exchanges are")} given up.`);
+					this.#load();
+				} catch (error) {
+					complain(error);
+					drop.disabled = false;
+				}
+			},
+			{ kind: "danger" },
+		);
+		const open = dialog("Give all up", [
+			h("div.body", h("p", `What was said in ${what} will never be remembered. Nobody can bring it back.`)),
+			h("footer", drop),
+		]);
 	}
 
 	update() {}
