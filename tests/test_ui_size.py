@@ -166,10 +166,12 @@ def test_a_link_to_an_old_memory_leads_there(page: Page, archive: str) -> None:
 
 
 def test_search_over_all_that_is_stored(page: Page, archive: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With all reasons; the answer is drawn as soon as it is there."""
-    page.goto(f"{archive}/search")
+    """With all reasons; the answer is drawn as soon as it is there. Memories are loaded before anything is asked."""
+    with page.expect_response(re.compile(r"/memory/.*/search")) as loaded:
+        page.goto(f"{archive}/search")
+    report(capsys, f"loaded in {json.loads(loaded.value.body())['elapsed_ms']:.0f} ms")
     for note, visit in ((1234, "first"), (432, "second")):
-        with page.expect_response("**/search*") as asked:
+        with page.expect_response(re.compile(r"/memory/.*/search")) as asked:
             page.get_by_role("searchbox").fill(f"Where is the violin of note {note}?")
         expect(page.locator(".result").filter(has_text=f"Note {note}:")).to_be_visible()
         answer = json.loads(asked.value.body())

@@ -65,7 +65,10 @@ export class SearchTab extends MemoryTab {
 	}
 
 	mounted() {
-		if (!this.query) this.search.focus({ preventScroll: true });
+		if (this.query) return;
+		this.search.focus({ preventScroll: true });
+		// What the first search of a large user waits for, loading them, is done while the question is typed.
+		searchMemories(this.scope, "", 1).catch(() => {});
 	}
 
 	#later() {
