@@ -1,12 +1,15 @@
 """Owned background tasks: each has a name, a strong reference, and somebody who hears of its failure."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import structlog
 
 from proxy.errors import find_place, tell
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -52,3 +55,29 @@ class Tasks:
         for task in tuple(self._tasks):
             task.cancel()
         await self.drain()
+
+
+async def look_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """*items* in their order, of which the next one is made while the caller is busy with the one before.
+
+    What making it raises is raised in its place. Whoever stops before the end closes the iterator, and with it *items*.
+    """
+    async with aclosing(items):
+        following = asyncio.create_task(_list_next(items), name="look-ahead")  # noqa: TID251  # awaited below
+        try:
+            while item := await following:
+                following = asyncio.create_task(_list_next(items), name="look-ahead")  # noqa: TID251
+                yield item[0]
+        finally:
+            following.cancel()
+            await asyncio.wait((following,))
+            if not following.cancelled():
+                following.exception()  # asyncio complains of exceptions that nobody has looked at
+
+
+async def _list_next(items: AsyncGenerator[T, None]) -> list[T]:
+    """The next one of *items*, or none at their end."""
+    try:
+        return [await anext(items)]
+    except StopAsyncIteration:
+        return []

@@ -291,7 +291,7 @@ def test_what_came_before_damage_is_kept(tmp_path: Path) -> None:
 def test_an_interruption_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do: the same again."""
 
-    async def interrupt(*_: object, **__: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Direct, "take_in", interrupt)

@@ -29,6 +29,7 @@ from proxy import config
 from proxy.cli.direct import Direct
 from proxy.keeper.lock import Holder
 from proxy.keeper.vault import open_vault
+from proxy.keeper.wire import Imported
 from proxy.models import Exported, Memory, Scope
 from tests.commands import invoke, make_line, read_json, write_lines
 from tests.processes import COMMAND, REPOSITORY, WAIT_S, Chat, Proxy, clean_environment, running_upstream
@@ -105,12 +106,18 @@ async def activity(memories: Direct, prefix: str) -> list[tuple[str, int, str | 
     return [(row.user_id, row.memories, row.last_activity) for row in rows if row.user_id.startswith(prefix)]
 
 
+async def take_in(memories: Direct, lines: Sequence[bytes]) -> Imported:
+    """What becomes of *lines*, which are one piece."""
+    (done,) = [done async for done in memories.take_in([lines], progress=lambda _: None)]
+    return done
+
+
 async def move(stores: Stores, given_lines: Sequence[bytes], prefix: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    done = await stores.first.take_in(given_lines, first_line=1, progress=lambda _: None)
+    done = await take_in(stores.first, given_lines)
     assert done.errors == []
     before = await export(stores.first, prefix)
     lines = b"".join(before.values()).splitlines(keepends=True)
-    moved = await stores.second.take_in(lines, first_line=1, progress=lambda _: None)
+    moved = await take_in(stores.second, lines)
     assert (moved.stored, moved.errors) == (len(lines), [])
     assert await activity(stores.second, prefix) == await activity(stores.first, prefix)
     return before, await export(stores.second, prefix)

@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import warnings
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 import structlog
 
-from proxy.tasks import Tasks
+from proxy.tasks import Tasks, look_ahead
 
 
 async def fail() -> None:
@@ -99,3 +101,66 @@ async def test_tasks_have_their_names() -> None:
     task = tasks.spawn(asyncio.sleep(0), name="a name")
     assert task.get_name() == "a name"
     await tasks.drain()
+
+
+async def test_the_next_one_is_made_meanwhile() -> None:
+    """One, and not more of them; and they come in their order."""
+    begun: list[int] = []
+    second = asyncio.Event()
+
+    async def make() -> AsyncGenerator[int, None]:
+        for number in range(4):
+            begun.append(number)
+            if number == 1:
+                second.set()
+            yield number
+
+    seen: list[tuple[int, int]] = []
+    async with aclosing(look_ahead(make())) as items:
+        async for item in items:
+            await second.wait()
+            seen.append((item, len(begun)))
+            await asyncio.sleep(0)
+    assert [item for item, _ in seen] == [0, 1, 2, 3]
+    assert all(made <= item + 2 for item, made in seen)
+
+
+async def test_what_fails_does_so_in_its_place() -> None:
+    """What came before has its turn, however early the failure is known."""
+    failed = asyncio.Event()
+
+    async def make() -> AsyncGenerator[int, None]:
+        yield 0
+        failed.set()
+        raise ValueError("on purpose")
+
+    async with aclosing(look_ahead(make())) as items:
+        assert await anext(items) == 0
+        await failed.wait()
+        with pytest.raises(ValueError, match="on purpose"):
+            await anext(items)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_stops_leaves_nothing_behind(fails: bool) -> None:
+    """What was being made is given up and closed, and nobody complains of it."""
+    making, closed = asyncio.Event(), asyncio.Event()
+
+    async def make() -> AsyncGenerator[int, None]:
+        try:
+            yield 0
+            making.set()
+            if fails:
+                raise ValueError("on purpose")
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with aclosing(look_ahead(make())) as items:
+            assert await anext(items) == 0
+            await making.wait()
+        assert closed.is_set()
+        assert len(asyncio.all_tasks()) == 1
+        gc.collect()

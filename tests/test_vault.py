@@ -91,7 +91,7 @@ async def test_progress_adds_up(vault: Vault) -> None:
     lines = [talk("ada", *(f"remark {number}" for number in range(150)))]
     for _ in range(2):
         done.clear()
-        await vault.take_in(lines, progress=done.append)
+        await vault.take_in_read(await vault.read_lines(lines), progress=done.append)
         assert sum(done) == 150
 
 

@@ -1,6 +1,6 @@
 """What data commands need of memories, whether a data directory is open or a running proxy is asked."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -58,8 +58,12 @@ class Backend(Protocol):
         Without *superseded* only those that hold.
         """
 
-    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        """Stores JSON Lines, of which the first is number *first_line*; *progress* hears of memories as they come."""
+    def take_in(
+        self, pieces: Iterable[Sequence[bytes]], *, progress: Callable[[int], None]
+    ) -> AsyncGenerator[Imported, None]:
+        """Stores JSON Lines, and says of each piece, whose lines are numbered from 0, what became of it. *progress*
+        hears of memories as they come. The next piece may be asked for before the last one is stored.
+        """
 
     async def journal(self, limit: int) -> JournalPage:
         """What waits, and at most *limit* of what was set aside."""

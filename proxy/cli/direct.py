@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -19,7 +20,9 @@ from proxy.models import Memory, Message, Scope, now
 from proxy.recall.composing import find_block
 from proxy.recall.explaining import explain
 from proxy.recall.query import Query
-from proxy.tasks import Tasks
+from proxy.remember.analyst import Analyst
+from proxy.remember.reading import Reading
+from proxy.tasks import Tasks, look_ahead
 from proxy.tokens import TokenCounter
 from proxy.workingset import WorkingSet
 
@@ -87,10 +90,18 @@ class Direct:
         for start in range(0, len(rows), PAGE):
             yield write_lines(await catalogue.read(scope, rows[start : start + PAGE]), superseded=superseded)
 
-    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        return await self._vault.take_in(
-            lines, first_line=first_line, tenant=self._tenant or "", batch_size=BATCH, progress=progress
-        )
+    async def take_in(
+        self, pieces: Iterable[Sequence[bytes]], *, progress: Callable[[int], None]
+    ) -> AsyncGenerator[Imported, None]:
+        async with Analyst() as analyst, aclosing(look_ahead(self._read(pieces, analyst))) as readings:
+            async for reading in readings:
+                yield await self._vault.take_in_read(reading, batch_size=BATCH, progress=progress)
+
+    async def _read(self, pieces: Iterable[Sequence[bytes]], analyst: Analyst) -> AsyncGenerator[Reading, None]:
+        for number, lines in enumerate(pieces):
+            # One piece alone is stored sooner than another process is up.
+            helper = analyst if number else None
+            yield await self._vault.read_lines(lines, first_line=0, tenant=self._tenant or "", analyst=helper)
 
     async def journal(self, limit: int) -> JournalPage:
         journal = self._vault.journal

@@ -2,9 +2,9 @@
 
 import asyncio
 import gc
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Annotated, Final, Literal, NoReturn, Protocol
 
 import msgspec
@@ -31,7 +31,9 @@ COLLECTIONS: Final = (100_000, 20, 20)
 class Taker(Protocol):
     """Where lines go."""
 
-    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+    def take_in(
+        self, pieces: Iterable[Sequence[bytes]], *, progress: Callable[[int], None]
+    ) -> AsyncGenerator[Imported, None]:
         """As :class:`~proxy.cli.backend.Backend` has it."""
 
 
@@ -121,13 +123,17 @@ class Rehearsal:
 
         self._redactor = Redactor(settings.redaction)
 
-    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
+    async def take_in(
+        self, pieces: Iterable[Sequence[bytes]], *, progress: Callable[[int], None]
+    ) -> AsyncGenerator[Imported, None]:
+        """As a :class:`Taker`."""
         from proxy.remember.lines import parse
 
-        parsed = parse(lines, self._redactor, first_line=first_line)
-        count = sum(map(len, parsed.brought.values()))
-        progress(count)
-        return Imported(count, 0, parsed.errors)
+        for lines in pieces:
+            parsed = parse(lines, self._redactor, first_line=0)
+            count = sum(map(len, parsed.brought.values()))
+            progress(count)
+            yield Imported(count, 0, parsed.errors)
 
 
 class Importer:
@@ -144,17 +150,25 @@ class Importer:
         self._progress = progress
         self._task = progress.add_task("importing", total=source.size, memories=0)
         self._seen = 0
+        # With how far the file had been read then.
+        self._under_way: deque[tuple[Piece, int]] = deque()
 
     async def run(self, memories: Taker) -> None:
         """Takes in the whole file, piece by piece."""
+        async with aclosing(memories.take_in(self._hand_over(), progress=self._count)) as results:
+            async for done in results:
+                piece, position = self._under_way.popleft()
+                self.stored += done.stored
+                self.known += done.known
+                self.unreadable += done.unnamed
+                self.evicted += done.evicted
+                self._name_records(piece, done.errors)
+                self._progress.update(self._task, completed=position)
+
+    def _hand_over(self) -> Iterator[Sequence[bytes]]:
         for piece in self._pieces:
-            done = await memories.take_in(piece.lines, first_line=0, progress=self._count)
-            self.stored += done.stored
-            self.known += done.known
-            self.unreadable += done.unnamed
-            self.evicted += done.evicted
-            self._name_records(piece, done.errors)
-            self._progress.update(self._task, completed=self._source.position)
+            self._under_way.append((piece, self._source.position))
+            yield piece.lines
 
     def _count(self, memories: int) -> None:
         self._seen += memories

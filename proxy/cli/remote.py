@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -130,12 +130,15 @@ class Remote:
                 async for piece in response.aiter_bytes():
                     yield piece
 
-    async def take_in(self, lines: Sequence[bytes], *, first_line: int, progress: Callable[[int], None]) -> Imported:
-        done = await self._call("POST", "/memory/import", ImportReport, content=b"".join(lines))
-        progress(done.stored + done.known)
-        # The server numbers the lines of a request from 1.
-        errors = [(bad.line + first_line - 1, bad.reason) for bad in done.errors]
-        return Imported(done.stored, done.known, errors, done.unnamed, done.evicted)
+    async def take_in(
+        self, pieces: Iterable[Sequence[bytes]], *, progress: Callable[[int], None]
+    ) -> AsyncGenerator[Imported, None]:
+        for lines in pieces:
+            done = await self._call("POST", "/memory/import", ImportReport, content=b"".join(lines))
+            progress(done.stored + done.known)
+            # The server numbers the lines of a request from 1.
+            errors = [(bad.line - 1, bad.reason) for bad in done.errors]
+            yield Imported(done.stored, done.known, errors, done.unnamed, done.evicted)
 
     async def journal(self, limit: int) -> JournalPage:
         return await self._call("GET", "/memory/journal", JournalPage, params={"limit": str(min(limit, PAGE))})

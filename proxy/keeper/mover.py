@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,7 +13,9 @@ from proxy.errors import StoreError
 from proxy.keeper import wire
 from proxy.keeper.vault import Vault
 from proxy.models import EmbeddingModel, Record, Scope
+from proxy.remember.analyst import Analyst, Task
 from proxy.remember.records import Made, add_vector, find_text, find_vector
+from proxy.tasks import look_ahead
 
 # Records that are read and looked at in one go, in 30 ms.
 READ: Final = 256
@@ -43,6 +46,15 @@ class Vector(NamedTuple):
 
     text: str
     packed: bytes
+
+
+class Batch(NamedTuple):
+    """What is to be given to memories of one part, by their users and ids, and how many *sound* ones were read on the
+    way.
+    """
+
+    sound: int
+    vectors: Mapping[Scope, Mapping[str, Vector]]
 
 
 class InterruptionError(Exception):
@@ -102,15 +114,24 @@ class Mover:
         self._progress.done = self._seen = 0
         self._sample = []
         complete = True
+        # The next vectors are made, elsewhere, while the last ones are written.
+        async with Analyst() as analyst, aclosing(look_ahead(self._prepare(scopes, analyst))) as batches:
+            async for batch in batches:
+                self._progress.check()
+                self._progress.done += batch.sound
+                if batch.vectors:
+                    complete = False
+                    await self._move(batch.vectors)
+        self._progress.check()
+        return complete
+
+    async def _prepare(self, scopes: Sequence[Scope], analyst: Analyst) -> AsyncGenerator[Batch, None]:
+        """All memories, with vectors for those that lack them."""
         chunks = self._read(scopes)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            self._progress.done += chunk.sound
+            yield Batch(chunk.sound, {})
             for start in range(0, len(chunk.lacking), self._batch):
-                self._progress.check()
-                complete = False
-                await self._move(chunk.lacking[start : start + self._batch])
-            self._progress.check()
-        return complete
+                yield Batch(0, await self._make(chunk.lacking[start : start + self._batch], analyst))
 
     def _count(self, scopes: Sequence[Scope]) -> int:
         return sum(self._store.count(scopes[start : start + _COUNTED]) for start in range(0, len(scopes), _COUNTED))
@@ -148,15 +169,20 @@ class Mover:
                 self._sample[place] = record
             self._seen += 1
 
-    async def _move(self, some: Sequence[Owned]) -> None:
-        """Gives these the vector. They may have been changed, or erased, since they were read."""
+    async def _make(self, some: Sequence[Owned], analyst: Analyst) -> dict[Scope, dict[str, Vector]]:
         await self._give_way()
         texts = [find_text(record.memory) for _, record in some]
-        made = Made(self._target.label, await self._embed(texts))
+        analysed = await analyst.analyse(self._target, Task(texts, ()))
+        made = Made(self._target.label, await self._embed(texts) if analysed is None else analysed[0])
         by_scope: dict[Scope, dict[str, Vector]] = {}
         for row, (scope, record) in enumerate(some):
             by_scope.setdefault(scope, {})[record.memory.id] = Vector(texts[row], made.pack(row))
-        async with self._vault.turns.hold(self._vault.turns.find_part(some[0][0])):
+        return by_scope
+
+    async def _move(self, by_scope: Mapping[Scope, Mapping[str, Vector]]) -> None:
+        """Gives memories their vectors. They may have been changed, or erased, since they were read."""
+        await self._give_way()
+        async with self._vault.turns.hold(self._vault.turns.find_part(next(iter(by_scope)))):
             moved = await self._write(by_scope)
         self._progress.done += moved
         self._progress.moved += moved

@@ -27,11 +27,14 @@ from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
 from proxy.redaction import Redactor
 from proxy.remember.access import Access, open_access
+from proxy.remember.analyst import Analyst
 from proxy.remember.embedding import Embeddings
 from proxy.remember.facts import add_by_hand, edit_by_hand, take_facts
+from proxy.remember.findable import Findable
 from proxy.remember.intake import Intake
-from proxy.remember.lines import Brought, parse
+from proxy.remember.lines import Brought
 from proxy.remember.plan import Draft, Plan
+from proxy.remember.reading import Reading, prepare, read
 from proxy.remember.reconcile import Reconciler
 from proxy.remember.records import find_stated, refresh
 from proxy.remember.retention import evict
@@ -194,7 +197,7 @@ class Vault:
                 plans[scope].tally["stored"] += 1
         await self._carry_out(plans)
 
-    async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
+    async def _carry_out(self, plans: Mapping[Scope, Plan], findable: Findable | None = None) -> None:
         for plan in plans.values():
             evict(plan, self._retention)
         # Users first: whoever has a memory shows in the list of users, even if this process ends in between.
@@ -204,7 +207,7 @@ class Vault:
         for scope in plans:
             self.turns.check(self.turns.find_part(scope))
         try:
-            await self.scribe.carry_out(plans)
+            await self.scribe.carry_out(plans, findable)
         finally:
             await self.told()
 
@@ -299,28 +302,30 @@ class Vault:
         await asyncio.to_thread(self.ledger.bury, scope.key, at=now(), memory_ids=ids, digests=digests)
         return digests
 
-    async def take_in(
-        self,
-        lines: Iterable[bytes],
-        *,
-        first_line: int = 1,
-        tenant: str = "",
-        batch_size: int = BATCH,
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> wire.Imported:
-        """Stores what JSON Lines hold. *progress* hears of every batch how many memories it had.
-
-        What is known already is left alone, so that a second import of the same file changes nothing. A larger
-        *batch_size* than the default is half again as fast, for a process in which nobody waits for the store.
+    async def take_in(self, lines: Iterable[bytes], *, first_line: int = 1, tenant: str = "") -> wire.Imported:
+        """Stores what JSON Lines hold. What is known already is left alone, so that a second import of the same file
+        changes nothing.
         """
-        parsed = parse(lines, self._redactor, first_line=first_line, tenant=tenant)
+        return await self.take_in_read(await self.read_lines(lines, first_line=first_line, tenant=tenant))
+
+    async def read_lines(
+        self, lines: Iterable[bytes], *, first_line: int = 1, tenant: str = "", analyst: Analyst | None = None
+    ) -> Reading:
+        """What lines hold, prepared by *analyst* as far as can be. Nothing is written, and nobody's turn is needed."""
+        reading = await read(lines, self._redactor, self.store, first_line=first_line, tenant=tenant)
+        return reading if analyst is None else await prepare(reading, self.scribe, analyst)
+
+    async def take_in_read(
+        self, reading: Reading, *, batch_size: int = BATCH, progress: Callable[[int], None] = lambda _: None
+    ) -> wire.Imported:
+        """As :meth:`take_in`, of what was read. *progress* hears of every batch how many memories it had.
+
+        A larger *batch_size* is half again as fast, for a process in which nobody waits for the store.
+        """
         known = 0
         done: Counter[str] = Counter()
-        for scope, brought in parsed.brought.items():
-            # Not by the shelf, which has to be read from the store: an import that was interrupted goes over thousands
-            # of known memories a second.
-            there = await asyncio.to_thread(self.store.find_known, scope, [one.memory.id for one in brought])
-            unknown = [one for one in brought if one.memory.id not in there]
+        for scope, brought in reading.parsed.brought.items():
+            unknown = reading.unknown[scope]
             if brought:
                 # Once with the latest date, instead of once a batch with ever later ones.
                 await self.catalogue.note_activity({scope: [one.memory for one in brought]})
@@ -329,17 +334,17 @@ class Vault:
                 progress(len(brought) - len(unknown))
             for start in range(0, len(unknown), batch_size):
                 batch = unknown[start : start + batch_size]
-                tally = await self._store_unknown(scope, batch)
+                tally = await self._store_unknown(scope, batch, reading.findable)
                 known += len(batch) - tally["stored"]
                 done += tally
                 progress(len(batch))
-        return wire.Imported(done["stored"], known, parsed.errors, evicted=done["evicted"])
+        return wire.Imported(done["stored"], known, reading.parsed.errors, evicted=done["evicted"])
 
-    async def _store_unknown(self, scope: Scope, batch: Sequence[Brought]) -> Counter[str]:
+    async def _store_unknown(self, scope: Scope, batch: Sequence[Brought], findable: Findable | None) -> Counter[str]:
         async with self.writing(scope):
             plan = await self.scribe.plan(scope)
             plan.tally["stored"] += Intake(scope, plan).take(batch)
-            await self._carry_out({scope: plan})
+            await self._carry_out({scope: plan}, findable)
         return plan.tally
 
     async def aclose(self) -> None:

@@ -164,6 +164,13 @@ class Embeddings:
             return await self.embed(texts)
         return Embedded(made, ahead, noted)
 
+    async def find_settled(self) -> Embedding | None:
+        """What the ledger says, where all that is written is given vectors of one model that is configured. Raises as
+        :meth:`look`.
+        """
+        noted = await self.look_again()
+        return None if noted is None or noted.target is not None or self.differs else noted
+
     async def _claim(self, text: str) -> None:
         """The first text that is stored says which model is in force, unless somebody else is faster."""
         size = (await self._configured.embed([text])).shape[1]

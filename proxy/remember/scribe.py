@@ -2,16 +2,27 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from proxy.keeper import wire
-from proxy.models import EmbeddingModel, Record, Scope, find_part
+from proxy.models import EmbeddingModel, Memory, Record, Scope, find_part
 from proxy.observe.metrics import Metrics
 from proxy.packing import make_pack
-from proxy.remember.embedding import Embeddings
-from proxy.remember.plan import Plan
-from proxy.remember.records import find_terms_beside, join, keep_vectors, list_texts, refresh
+from proxy.remember.analyst import Analyst, Task
+from proxy.remember.embedding import Embedded, Embeddings
+from proxy.remember.findable import Findable
+from proxy.remember.plan import Draft, Plan
+from proxy.remember.records import (
+    WORDS_ALONE,
+    Made,
+    find_terms_beside,
+    find_text,
+    join,
+    keep_vectors,
+    list_texts,
+    refresh,
+)
 from proxy.remember.shelf import Shelf
 from proxy.stores.base import Store
 
@@ -57,21 +68,35 @@ class Scribe:
         for key in [key for key in self._shelves if find_part(key) == part]:
             del self._shelves[key]
 
-    async def carry_out(self, plans: Mapping[Scope, Plan]) -> None:
-        """Writes what *plans* say.
+    async def prepare(self, memories: Sequence[Memory], analyst: Analyst) -> Findable | None:
+        """What :meth:`carry_out` can use of *memories*, before it is the caller's turn; None where that has to wait."""
+        embedding = await self._embeddings.find_settled()
+        if embedding is None:
+            return None
+        texts = [find_text(memory) for memory in memories]
+        task = Task(texts, [(memory.text, memory.name) for memory in memories])
+        analysed = await analyst.analyse(embedding.serving, task)
+        if analysed is None:
+            return None
+        vectors, terms = analysed
+        rows = {(memory.id, text): row for row, (memory, text) in enumerate(zip(memories, texts, strict=True))}
+        return Findable(embedding, Made(embedding.serving.label, vectors), terms, rows)
+
+    async def carry_out(self, plans: Mapping[Scope, Plan], findable: Findable | None = None) -> None:
+        """Writes what *plans* say. *findable*: what was prepared of it.
 
         Raises:
             EmbedderError, StoreError: nothing was announced. Some may be written, and planning anew finds it there.
         """
-        await self._carry_out(plans)
+        await self._carry_out(plans, findable)
         for scope, plan in plans.items():
             self._shelves[scope.key] = plan.shelf
             self._count(plan)
         self._trim()
 
-    async def _carry_out(self, plans: Mapping[Scope, Plan]) -> None:
+    async def _carry_out(self, plans: Mapping[Scope, Plan], findable: Findable | None) -> None:
         drafts = [draft for plan in plans.values() for draft in plan.added.values()]
-        (made, ahead, embedding), terms = await find_terms_beside(drafts, self._embeddings.embed(list_texts(drafts)))
+        (made, ahead, embedding), terms = await self._make_findable(drafts, findable)
         records = iter(join(drafts, terms, made, ahead))
         fresh = {scope: [next(records) for _ in plan.added] for scope, plan in plans.items()}
         changed = {scope: await self._change(scope, plan) for scope, plan in plans.items()}
@@ -84,6 +109,15 @@ class Scribe:
             if plan.removed:
                 await asyncio.to_thread(self._store.delete, scope, sorted(plan.removed))
             self._announce(scope, owned.get(scope, []), plan.removed, model)
+
+    async def _make_findable(
+        self, drafts: Sequence[Draft], findable: Findable | None
+    ) -> tuple[Embedded, Sequence[bytes]]:
+        if findable is not None and (found := findable.pick(drafts)) is not None:
+            made, terms = found
+            if await self._embeddings.find_settled() == findable.embedding:
+                return Embedded(made, WORDS_ALONE, findable.embedding), terms
+        return await find_terms_beside(drafts, self._embeddings.embed(list_texts(drafts)))
 
     async def _change(self, scope: Scope, plan: Plan) -> list[Record]:
         if not plan.changed:
