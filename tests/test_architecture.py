@@ -55,7 +55,7 @@ FLOORS: list[set[str]] = [
     {"proxy.dialects", "proxy.embedders", "proxy.extraction", "proxy.identity", "proxy.ledger", "proxy.observe"},
     {"proxy.upstream", "proxy.sharing"},
     {"proxy.redaction"},
-    {"proxy.children", "proxy.listening", "proxy.versions"},
+    {"proxy.children", "proxy.cores", "proxy.listening", "proxy.versions"},
     {"proxy.config", "proxy.tasks", "proxy.text", "proxy.tokens", "proxy.chain"},
     {"proxy.models", "proxy.errors", "proxy.address", "proxy.durable"},
     {"proxy.statements"},

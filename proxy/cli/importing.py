@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from proxy import cores
 from proxy.cli import opening, options, output
 from proxy.config import Settings
 from proxy.errors import MemoryProxyError
@@ -102,7 +103,8 @@ def import_file(
                 if dry_run:
                     asyncio.run(importer.run(Rehearsal(settings)))
                 else:
-                    opening.run(importer.run, settings, server, tenant=tenant, create=True)
+                    with cores.half():  # on which Chroma's threads fight less for Python's lock
+                        opening.run(importer.run, settings, server, tenant=tenant, create=True)
             except KeyboardInterrupt:
                 progress.stop()
                 _tell_of_interruption(importer)

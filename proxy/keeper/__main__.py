@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import random
 import signal
 import sys
 from contextlib import suppress
 
 import structlog
 
+from proxy import cores
 from proxy.children import read_order
 from proxy.config import Settings
 from proxy.errors import MemoryProxyError
@@ -30,10 +30,7 @@ def _step_back() -> None:
         os.nice(NICENESS)
         if sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-            cores = sorted(os.sched_getaffinity(0))
-            middle = len(cores) // 2
-            # Not all keepers of a machine on the same half.
-            os.sched_setaffinity(0, random.choice([cores[:middle] or cores, cores[middle:]]))  # noqa: S311  # no secret
+    cores.take_half()
 
 
 def _read_settings() -> Settings:

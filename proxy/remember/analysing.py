@@ -1,12 +1,11 @@
 """``python -m proxy.remember.analysing``: started by whoever stores much, never by hand, and ended with its input."""
 
-import os
 import sys
-from contextlib import suppress
 from typing import IO
 
 import msgspec
 
+from proxy import cores
 from proxy.children import read_order
 from proxy.embedders.local import LocalEmbedder
 from proxy.remember.analyst import LENGTH, Analysis, Order, Task
@@ -18,9 +17,7 @@ def main() -> int:
     order = read_order(sys.stdin.buffer)
     if not isinstance(order, Order):
         raise SystemExit("this process is started by memory-proxy, not by hand")
-    if order.cores and sys.platform == "linux":
-        with suppress(OSError):  # some sandboxes forbid it, and nothing depends on it
-            os.sched_setaffinity(0, order.cores)
+    cores.take(order.cores)
     embedder = LocalEmbedder()
     if embedder.name != order.model:
         return 1

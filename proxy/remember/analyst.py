@@ -4,9 +4,7 @@ Chroma holds Python's lock while it writes, so that within one process nothing e
 """
 
 import asyncio
-import os
 import struct
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,7 +14,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from proxy import children
+from proxy import children, cores
 from proxy.embedders.base import Vectors
 from proxy.models import EmbeddingModel
 
@@ -29,12 +27,8 @@ END_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-# Before a keeper has stepped back from half of them: what it leaves free is good for this.
-_CORES: Final = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
-
-
 class Order(NamedTuple):
-    """What the process is to do: embed by the model that is called so, on these *cores*, of none on any."""
+    """What the process is to do: embed by the model that is called so, on these *cores* if there are any."""
 
     model: str
     cores: set[int]
@@ -79,7 +73,7 @@ class Analyst:
             return None
         try:
             if self.process is None:
-                self.process = await children.start(MODULE, Order(model.name, _find_spare_cores()), stdout=PIPE)
+                self.process = await children.start(MODULE, Order(model.name, cores.find_spare()), stdout=PIPE)
             analysis = _analyses.decode(await _ask(self.process, msgspec.msgpack.encode(task)))
         except (OSError, asyncio.IncompleteReadError, RuntimeError, msgspec.MsgspecError) as exc:
             # RuntimeError: uvloop's word for a process that is gone already.
@@ -87,10 +81,6 @@ class Analyst:
             self._is_gone = True
             return None
         return np.frombuffer(analysis.vectors, np.float32).reshape(len(task.texts), model.dim), analysis.terms
-
-
-def _find_spare_cores() -> set[int]:
-    return _CORES - os.sched_getaffinity(0) if sys.platform == "linux" else set()
 
 
 async def _ask(process: Process, task: bytes) -> bytes:
