@@ -1,5 +1,6 @@
 """The process that makes vectors and terms for others: what it makes, and that nothing depends on it."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -116,6 +117,22 @@ async def test_a_process_that_is_gone_is_done_without() -> None:
             assert await analyst.analyse(LOCAL, TASK) is None
         assert [line["event"] for line in logs] == ["analyst_gone"]
         assert analyst.process is process
+
+
+async def test_whoever_stops_does_not_wait_for_its_answer() -> None:
+    """Even where that has begun, and is longer than what a pipe holds."""
+    texts = TEXTS * 1000
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        async with Analyst() as analyst:
+            assert await analyst.analyse(LOCAL, TASK) is not None
+            asking = group.create_task(analyst.analyse(LOCAL, Task(texts, [(text, None) for text in texts])))
+            await asyncio.sleep(0)
+            asking.cancel()
+            process = analyst.process
+            assert process is not None
+            assert process.stdout is not None
+            await process.stdout.readexactly(1)
+        assert process.returncode is not None
 
 
 @pytest.mark.parametrize("model", [EmbeddingModel("openai", "openai:x", 3, "x"), EmbeddingModel("none", "none", 0)])
