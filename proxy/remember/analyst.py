@@ -64,8 +64,9 @@ class Analyst:
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process is not None:
-            await children.end(self.process, within_s=END_S)
+        if self.process is not None and self.process.stdout is not None:
+            # What it still says is read: asyncio sees no end of a process whose pipe is full.
+            await asyncio.gather(children.end(self.process, within_s=END_S), self.process.stdout.read())
 
     async def analyse(self, model: EmbeddingModel, task: Task) -> tuple[Vectors, list[bytes]] | None:
         """Vectors by *model* and terms; None where they have to be made elsewhere. Always the same model."""
