@@ -63,17 +63,10 @@ async def end(process: Process, *, within_s: float) -> None:
         process.stdin.close()
     try:
         async with asyncio.timeout(within_s):
-            await _see_end(process)
+            await process.wait()
     except TimeoutError:
         process.kill()
-        await _see_end(process)
-
-
-async def _see_end(process: Process) -> None:
-    # For asyncio it has none while there is something in a pipe that nobody reads.
-    if process.stdout is not None:
-        await process.stdout.read()
-    await process.wait()
+        await process.wait()
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,9 @@ Chroma holds Python's lock while it writes, so that within one process nothing e
 import asyncio
 import struct
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -17,6 +19,7 @@ import structlog
 from proxy import children, cores
 from proxy.embedders.base import Vectors
 from proxy.models import EmbeddingModel
+from proxy.tasks import Tasks
 
 LENGTH: Final = struct.Struct(">I")
 # Other models are asked over the network, which costs no processor's time.
@@ -52,11 +55,14 @@ _analyses: Final = msgspec.msgpack.Decoder(Analysis)
 
 
 class Analyst:
-    """A *process*, which is started when it is first needed. For one event loop, and one caller at a time."""
+    """A *process*, which is started when it is first needed. For one event loop."""
 
     def __init__(self) -> None:
         self.process: Process | None = None
         self._is_gone = False
+        self._tasks = Tasks()
+        # In the order in which they were asked for. Nobody may wait for one any more.
+        self._answers: deque[asyncio.Future[bytes]] = deque()
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,9 +70,10 @@ class Analyst:
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process is not None and self.process.stdout is not None:
-            # What it still says is read: asyncio sees no end of a process whose pipe is full.
-            await asyncio.gather(children.end(self.process, within_s=END_S), self.process.stdout.read())
+        self._is_gone = True
+        if self.process is not None:
+            await children.end(self.process, within_s=END_S)
+            await self._tasks.drain()
 
     async def analyse(self, model: EmbeddingModel, task: Task) -> tuple[Vectors, list[bytes]] | None:
         """Vectors by *model* and terms; None where they have to be made elsewhere. Always the same model."""
@@ -75,19 +82,38 @@ class Analyst:
         try:
             if self.process is None:
                 self.process = await children.start(MODULE, Order(model.name, cores.find_spare()), stdout=PIPE)
-            analysis = _analyses.decode(await _ask(self.process, msgspec.msgpack.encode(task)))
-        except (OSError, asyncio.IncompleteReadError, RuntimeError, msgspec.MsgspecError) as exc:
+                self._tasks.spawn(self._listen(self.process), name="analyst")
+            analysis = _analyses.decode(await self._ask(self.process, msgspec.msgpack.encode(task)))
+        except (OSError, RuntimeError, msgspec.MsgspecError) as exc:
             # RuntimeError: uvloop's word for a process that is gone already.
-            log.warning("analyst_gone", reason=type(exc).__name__)
-            self._is_gone = True
+            self._give_up(type(exc).__name__)
             return None
         return np.frombuffer(analysis.vectors, np.float32).reshape(len(task.texts), model.dim), analysis.terms
 
+    async def _ask(self, process: Process, task: bytes) -> bytes:
+        if process.stdin is None:
+            raise OSError("it has no standard input")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        process.stdin.write(LENGTH.pack(len(task)) + task)
+        return await answer
 
-async def _ask(process: Process, task: bytes) -> bytes:
-    if process.stdin is None or process.stdout is None:
-        raise OSError("no pipes")
-    process.stdin.write(LENGTH.pack(len(task)) + task)
-    await process.stdin.drain()
-    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    return await process.stdout.readexactly(length)
+    async def _listen(self, process: Process) -> None:
+        """Reads all that it says, whoever has given up: asyncio sees no end of a process whose pipe is full."""
+        if process.stdout is None:
+            raise OSError("it has no standard output")
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+                said = await process.stdout.readexactly(length)
+                if not (answer := self._answers.popleft()).done():
+                    answer.set_result(said)
+        self._give_up("it has ended")
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(ConnectionError("it has ended"))
+
+    def _give_up(self, reason: str) -> None:
+        if not self._is_gone:
+            log.warning("analyst_gone", reason=reason)
+        self._is_gone = True
