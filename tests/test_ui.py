@@ -354,6 +354,13 @@ def test_erasing_waits_for_a_word(server: Proxy, tab: Tab) -> None:
     expect(bar).to_be_hidden()
 
 
+def expect_warning(page: Page) -> None:
+    """Whoever leaves is asked first, and here stays."""
+    with page.expect_event("dialog") as asked:
+        page.evaluate("location.reload()")
+    assert asked.value.type == "beforeunload"
+
+
 def test_leaving_warns_of_what_is_not_erased_yet(browser: Browser, server: Proxy) -> None:
     """Of what is struck out, and of nothing else."""
     shelf = Shelf("leaver")
@@ -367,9 +374,7 @@ def test_leaving_warns_of_what_is_not_erased_yet(browser: Browser, server: Proxy
         rows(page).filter(has_text="stamps").click()
         page.keyboard.press("x")
         expect(page.get_by_role("region", name="To be erased")).to_be_visible()
-        with page.expect_event("dialog") as asked:
-            page.evaluate("location.reload()")
-        assert asked.value.type == "beforeunload"
+        expect_warning(page)
     assert server.texts("leaver").total() == 1
 
 
@@ -384,9 +389,7 @@ def test_leaving_warns_of_what_is_not_saved(browser: Browser, server: Proxy) -> 
         stamps.click()
         page.keyboard.press("e")
         page.get_by_role("textbox", name="Text of the memory").fill("I collect coins.")
-        with page.expect_event("dialog") as asked:
-            page.evaluate("location.reload()")
-        assert asked.value.type == "beforeunload"
+        expect_warning(page)
         stamps.click()
         page.keyboard.press("x")
         page.get_by_role("button", name="Erase now").click()

@@ -97,14 +97,14 @@ def import_file(
             pieces = Pieces(source, format_name=chosen, user=user, tenant=tenant_name)
         except FormatError as exc:
             options.fail(str(exc), options.USAGE)
-        with _make_progress() as progress, _few_collections():
+        # On half of the cores Chroma's threads fight less for Python's lock.
+        with _make_progress() as progress, _few_collections(), cores.half():
             importer = Importer(source, pieces, progress)
             try:
                 if dry_run:
                     asyncio.run(importer.run(Rehearsal(settings)))
                 else:
-                    with cores.half():  # on which Chroma's threads fight less for Python's lock
-                        opening.run(importer.run, settings, server, tenant=tenant, create=True)
+                    opening.run(importer.run, settings, server, tenant=tenant, create=True)
             except KeyboardInterrupt:
                 progress.stop()
                 _tell_of_interruption(importer)

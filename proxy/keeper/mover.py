@@ -127,11 +127,12 @@ class Mover:
 
     async def _prepare(self, scopes: Sequence[Scope], analyst: Analyst) -> AsyncGenerator[Batch, None]:
         """All memories, with vectors for those that lack them."""
-        chunks = self._read(scopes)
+        chunks, helper = self._read(scopes), None
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield Batch(chunk.sound, {})
             for start in range(0, len(chunk.lacking), self._batch):
-                yield Batch(0, await self._make(chunk.lacking[start : start + self._batch], analyst))
+                yield Batch(0, await self._make(chunk.lacking[start : start + self._batch], helper))
+                helper = analyst  # one batch alone is moved sooner than another process is up
 
     def _count(self, scopes: Sequence[Scope]) -> int:
         return sum(self._store.count(scopes[start : start + _COUNTED]) for start in range(0, len(scopes), _COUNTED))
@@ -169,10 +170,10 @@ class Mover:
                 self._sample[place] = record
             self._seen += 1
 
-    async def _make(self, some: Sequence[Owned], analyst: Analyst) -> dict[Scope, dict[str, Vector]]:
+    async def _make(self, some: Sequence[Owned], analyst: Analyst | None) -> dict[Scope, dict[str, Vector]]:
         await self._give_way()
         texts = [find_text(record.memory) for _, record in some]
-        analysed = await analyst.analyse(self._target, Task(texts, ()))
+        analysed = None if analyst is None else await analyst.analyse(self._target, Task(texts, ()))
         made = Made(self._target.label, await self._embed(texts) if analysed is None else analysed[0])
         by_scope: dict[Scope, dict[str, Vector]] = {}
         for row, (scope, record) in enumerate(some):
